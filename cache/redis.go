@@ -1,0 +1,275 @@
+package cache
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"freshet/events"
+)
+
+// Redis is the store of a cache in one Redis server (or Valkey). Its keys begin with the prefix:
+//
+//	freshet:watermark            the State
+//	freshet:public.blogs:id=42   a bucket: field "token", and an entry a field
+//
+// Any key may vanish at any time (eviction, FLUSHALL, an operator's DEL): that costs only misses (rule 3). All keys must be on
+// one server: the watermark vouches for the buckets that were cleared in the same step.
+type Redis struct {
+	client redis.UniversalClient
+	prefix string
+}
+
+// DefaultPrefix begins every key.
+const DefaultPrefix = "freshet:"
+
+const fieldToken = "token"
+
+// maxEntries bounds the entries of a bucket: then it starts afresh.
+const maxEntries = 1000
+
+// NewRedis uses client, which stays the caller's. The prefix must end with a colon.
+func NewRedis(client redis.UniversalClient, prefix string) *Redis {
+	return &Redis{client: client, prefix: prefix}
+}
+
+// Bucket is the key of a tag.
+func (r *Redis) Bucket(t Tag) string { return r.prefix + t.Name }
+
+func (r *Redis) watermark() string { return r.prefix + "watermark" }
+
+// look is what one round trip tells about an entry.
+type look struct {
+	found    bool // there is a watermark
+	sequence uint64
+	position events.Position
+	at       time.Time
+	// bound is the chain, the generations and the tokens as they are now; "" where there is none.
+	bound []string
+	entry []byte // nil if there is none
+}
+
+// active tells whether every shape is active.
+func (l *look) active(tags int) bool {
+	for _, generation := range l.bound[1 : 1+tags] {
+		if generation == "" {
+			return false
+		}
+	}
+	return l.found
+}
+
+// lookup reads the watermark and then the buckets, in one round trip. The order matters: a bucket that is still there after
+// the watermark was read has not been cleared by anything at or below that watermark.
+func (r *Redis) lookup(ctx context.Context, tags []Tag, field string) (*look, error) {
+	pipe := r.client.Pipeline()
+	read := r.queueLookup(ctx, pipe, tags, field)
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("look up in Redis: %w", err)
+	}
+	return read()
+}
+
+// open reads the tokens, making those that are missing. Rule 2: this happens before the snapshot of the fill is taken.
+func (r *Redis) open(ctx context.Context, tags []Tag, field string, expiry time.Duration) (*look, error) {
+	pipe := r.client.Pipeline()
+	for _, t := range tags {
+		pipe.HSetNX(ctx, r.Bucket(t), fieldToken, NewToken())
+		pipe.PExpire(ctx, r.Bucket(t), expiry)
+	}
+	read := r.queueLookup(ctx, pipe, tags, field)
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("open buckets in Redis: %w", err)
+	}
+	return read()
+}
+
+func (r *Redis) queueLookup(ctx context.Context, pipe redis.Pipeliner, tags []Tag, field string) func() (*look, error) {
+	fields := append(make([]string, 0, 4+len(tags)), fieldChain, fieldSequence, fieldPosition, fieldAt)
+	for _, t := range tags {
+		fields = append(fields, fieldShape+t.Shape.String())
+	}
+	mark := pipe.HMGet(ctx, r.watermark(), fields...)
+	buckets := make([]*redis.SliceCmd, len(tags))
+	for i, t := range tags {
+		if i == 0 {
+			buckets[i] = pipe.HMGet(ctx, r.Bucket(t), fieldToken, field)
+		} else {
+			buckets[i] = pipe.HMGet(ctx, r.Bucket(t), fieldToken)
+		}
+	}
+	return func() (*look, error) { return readLook(mark, buckets) }
+}
+
+func readLook(mark *redis.SliceCmd, buckets []*redis.SliceCmd) (*look, error) {
+	l := &look{bound: make([]string, 0, 1+2*len(buckets))}
+	vals, err := mark.Result()
+	if err != nil {
+		return nil, fmt.Errorf("read the watermark: %w", err)
+	}
+	l.bound = append(l.bound, text(vals[0]))
+	l.found = l.parseHead(text(vals[1]), text(vals[2]), text(vals[3])) && l.bound[0] != ""
+	for _, generation := range vals[4:] {
+		l.bound = append(l.bound, text(generation))
+	}
+	for i, cmd := range buckets {
+		vals, err := cmd.Result()
+		if err != nil {
+			return nil, fmt.Errorf("read a bucket: %w", err)
+		}
+		l.bound = append(l.bound, text(vals[0]))
+		if i == 0 && vals[1] != nil {
+			l.entry = []byte(text(vals[1]))
+		}
+	}
+	return l, nil
+}
+
+func (l *look) parseHead(sequence, position, at string) bool {
+	var err error
+	if l.sequence, err = strconv.ParseUint(sequence, 10, 64); err != nil {
+		return false
+	}
+	if l.position, err = events.ParsePosition(position); err != nil {
+		return false
+	}
+	micros, err := strconv.ParseInt(at, 10, 64)
+	l.at = timeOf(micros)
+	return err == nil
+}
+
+func text(v any) string {
+	s, _ := v.(string)
+	return s
+}
+
+// put stores an entry. It needs no condition: if the bucket was cleared meanwhile, the entry's token is dead.
+func (r *Redis) put(ctx context.Context, t Tag, field string, e *Entry, expiry time.Duration) error {
+	pipe := r.client.Pipeline()
+	pipe.HSet(ctx, r.Bucket(t), field, e.encode())
+	pipe.PExpire(ctx, r.Bucket(t), expiry)
+	size := pipe.HLen(ctx, r.Bucket(t))
+	if _, err := pipe.Exec(ctx); err != nil {
+		return fmt.Errorf("store in Redis: %w", err)
+	}
+	if size.Val() > maxEntries+1 {
+		if err := r.client.Unlink(ctx, r.Bucket(t)).Err(); err != nil {
+			return fmt.Errorf("start a full bucket afresh: %w", err)
+		}
+	}
+	return nil
+}
+
+// Load reads the state. found is false if there is none: then everything must be cleared, and a new chain begun.
+func (r *Redis) Load(ctx context.Context) (s State, found bool, err error) {
+	fields, err := r.client.HGetAll(ctx, r.watermark()).Result()
+	if err != nil {
+		return State{}, false, fmt.Errorf("read the watermark: %w", err)
+	}
+	if s, found = parseState(fields); !found && len(fields) > 0 {
+		// Mangled by other hands. Without a watermark nothing is served, and a new chain can begin.
+		if err := r.client.Unlink(ctx, r.watermark()).Err(); err != nil {
+			return State{}, false, fmt.Errorf("drop a watermark that cannot be read: %w", err)
+		}
+	}
+	return s, found, nil
+}
+
+// Batch is what Apply does in one step.
+type Batch struct {
+	// Clear are the tags whose buckets go.
+	Clear []Tag
+	// Next is the state afterwards. Its Generations are those that change; the others stay.
+	Next State
+	// Retire are shapes that are no longer active.
+	Retire []string
+}
+
+//go:embed apply.lua
+var applyLua string
+
+var applyScript = redis.NewScript(applyLua)
+
+// Apply clears buckets and advances the watermark in one atomic step, if the stored state still is last: rule 4. ok is false
+// if it is not, and then nothing was done. cleared counts the buckets that were there.
+func (r *Redis) Apply(ctx context.Context, last State, b Batch) (cleared int, ok bool, err error) {
+	return r.apply(ctx, last, b, false)
+}
+
+// Begin starts a new chain, which clears everything: the whole state becomes next, if the stored one is last (the zero State:
+// if there is none, or none that can be read).
+func (r *Redis) Begin(ctx context.Context, last, next State) (ok bool, err error) {
+	_, ok, err = r.apply(ctx, last, Batch{Next: next}, true)
+	return ok, err
+}
+
+func (r *Redis) apply(ctx context.Context, last State, b Batch, begin bool) (int, bool, error) {
+	keys := make([]string, 1, 1+len(b.Clear))
+	keys[0] = r.watermark()
+	for _, t := range b.Clear {
+		keys = append(keys, r.Bucket(t))
+	}
+	args := append(make([]any, 0, 16+2*len(b.Next.Generations)+len(b.Retire)), last.head()...)
+	args = append(args, begin, len(b.Retire))
+	for _, shape := range b.Retire {
+		args = append(args, fieldShape+shape)
+	}
+	next := b.Next.head()
+	args = append(args, fieldChain, next[0], fieldSession, next[1], fieldSequence, next[2], fieldPosition, next[3], fieldAt, next[4])
+	for shape, generation := range b.Next.Generations {
+		args = append(args, fieldShape+shape, generation)
+	}
+	n, err := applyScript.Run(ctx, r.client, keys, args...).Int()
+	if err != nil {
+		return 0, false, fmt.Errorf("apply to Redis: %w", err)
+	}
+	return max(n, 0), n >= 0, nil
+}
+
+// Sweep deletes the buckets whose names begin with tagPrefix ("" for all): memory that a new chain or generation has made
+// useless. Deleting a bucket is always safe.
+func (r *Redis) Sweep(ctx context.Context, tagPrefix string) (deleted int, err error) {
+	scan := r.client.Scan(ctx, 0, r.prefix+globEscape(tagPrefix)+"*", 500).Iterator()
+	keys := make([]string, 0, 500)
+	flush := func() error {
+		if len(keys) == 0 {
+			return nil
+		}
+		n, err := r.client.Unlink(ctx, keys...).Result()
+		deleted += int(n)
+		keys = keys[:0]
+		return err
+	}
+	for scan.Next(ctx) {
+		if key := scan.Val(); key != r.watermark() {
+			keys = append(keys, key)
+		}
+		if len(keys) == cap(keys) {
+			if err := flush(); err != nil {
+				return deleted, fmt.Errorf("sweep Redis: %w", err)
+			}
+		}
+	}
+	if err := errors.Join(scan.Err(), flush()); err != nil {
+		return deleted, fmt.Errorf("sweep Redis: %w", err)
+	}
+	return deleted, nil
+}
+
+// globEscape quotes what Redis's patterns treat specially (stringmatchlen in Redis's src/util.c).
+func globEscape(s string) string {
+	out := make([]byte, 0, len(s))
+	for i := range len(s) {
+		switch s[i] {
+		case '*', '?', '[', ']', '\\':
+			out = append(out, '\\')
+		}
+		out = append(out, s[i])
+	}
+	return string(out)
+}

@@ -1,0 +1,238 @@
+package cdc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"unicode/utf8"
+
+	"freshet/events"
+)
+
+// item is what the decoder hands to the publisher: a finished message, a position that has been reached, or both.
+type item struct {
+	body *events.Body
+	xid  uint32
+	// end, if not 0: whatever ended at or below it has been handed over.
+	end events.Position
+}
+
+// DecodeError is an event that cannot be decoded. cdc stops on it: skipping it would leave caches stale for ever.
+type DecodeError struct {
+	// Position is where the event stands in the WAL.
+	Position events.Position
+	Err      error
+}
+
+func (e *DecodeError) Error() string {
+	return fmt.Sprintf("cannot decode the event at %s: %v (nothing was skipped: cdc stops here until this is resolved)", e.Position, e.Err)
+}
+
+func (e *DecodeError) Unwrap() error { return e.Err }
+
+// decoder turns pgoutput messages into events. It holds one unfinished message, whatever the size of the transaction.
+type decoder struct {
+	builder events.Builder
+	// resume says what the log has already.
+	resume resumePoint
+	// primaryKey looks a table's primary key up; for people and consumers, see events.Change.Key.
+	primaryKey func(ctx context.Context, relation uint32) ([]string, error)
+	emit       func(ctx context.Context, it item) error
+
+	relations map[uint32]*relation
+	inTx      bool
+	xid       uint32
+	skip      int64 // changes of this transaction that are in the log already
+}
+
+// resumePoint is the end of the log: everything that committed before position is in it, and the first skip changes of the
+// transaction whose commit record is at position.
+type resumePoint struct {
+	position events.Position
+	skip     int64
+}
+
+type relation struct {
+	relationMessage
+	table events.Table
+	keys  []string
+}
+
+// decode handles one message that the walsender sent for the WAL position at.
+func (d *decoder) decode(ctx context.Context, at events.Position, data []byte) error {
+	m, err := parseMessage(data)
+	if err != nil {
+		return &DecodeError{Position: at, Err: err}
+	}
+	switch m := m.(type) {
+	case beginMessage:
+		d.begin(m)
+	case commitMessage:
+		return d.commit(ctx, m)
+	case relationMessage:
+		return d.relation(ctx, m)
+	case rowMessage:
+		return d.row(ctx, at, m)
+	case truncateMessage:
+		return d.truncate(ctx, at, m)
+	}
+	return nil
+}
+
+func (d *decoder) begin(m beginMessage) {
+	d.inTx, d.xid, d.skip = true, m.xid, 0
+	switch {
+	case m.final < d.resume.position:
+		d.skip = 1<<63 - 1
+	case m.final == d.resume.position:
+		d.skip = d.resume.skip
+	}
+	d.builder.Begin(m.final, m.xid, m.commit, d.skip)
+}
+
+func (d *decoder) commit(ctx context.Context, m commitMessage) error {
+	d.inTx = false
+	return d.emit(ctx, item{body: d.builder.Flush(true), xid: d.xid, end: m.end})
+}
+
+func (d *decoder) relation(ctx context.Context, m relationMessage) error {
+	keys, err := d.primaryKey(ctx, m.id)
+	if err != nil {
+		return fmt.Errorf("look up the primary key of %s.%s: %w", m.schema, m.name, err)
+	}
+	identity := map[byte]string{'d': "default", 'n': "nothing", 'f': "full", 'i': "index"}[m.identity]
+	d.relations[m.id] = &relation{
+		relationMessage: m, keys: keys,
+		table: events.Table{Schema: m.schema, Name: m.name, Identity: identity},
+	}
+	return nil
+}
+
+func (d *decoder) row(ctx context.Context, at events.Position, m rowMessage) error {
+	rel, err := d.known(at, m.relation)
+	if err != nil {
+		return err
+	}
+	if d.skipped() {
+		return nil
+	}
+	change, err := rel.change(m)
+	if err != nil {
+		return &DecodeError{Position: at, Err: err}
+	}
+	return d.add(ctx, rel.table, change)
+}
+
+func (d *decoder) truncate(ctx context.Context, at events.Position, m truncateMessage) error {
+	for _, id := range m.relations {
+		rel, err := d.known(at, id)
+		if err != nil {
+			return err
+		}
+		if d.skipped() {
+			continue
+		}
+		if err := d.add(ctx, rel.table, &events.Change{Op: events.Truncate}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *decoder) known(at events.Position, id uint32) (*relation, error) {
+	rel := d.relations[id]
+	switch {
+	case rel == nil:
+		return nil, &DecodeError{Position: at, Err: fmt.Errorf("a change of relation %d, which was not described before", id)}
+	case !d.inTx:
+		return nil, &DecodeError{Position: at, Err: errors.New("a change outside a transaction")}
+	}
+	return rel, nil
+}
+
+// skipped counts one change and tells whether the log has it already.
+func (d *decoder) skipped() bool {
+	if d.skip > 0 {
+		d.skip--
+		return true
+	}
+	return false
+}
+
+func (d *decoder) add(ctx context.Context, table events.Table, c *events.Change) error {
+	if body := d.builder.Add(table, c); body != nil {
+		return d.emit(ctx, item{body: body, xid: d.xid})
+	}
+	return nil
+}
+
+// change makes an event of a row message. The old row always has at least the replica identity: where the server sends no
+// old tuple because an update left the identity as it was, its values are those of the new row.
+func (r *relation) change(m rowMessage) (*events.Change, error) {
+	c := &events.Change{Op: m.op}
+	for _, tuple := range [][]tupleColumn{m.old, m.new} {
+		if tuple != nil && len(tuple) != len(r.columns) {
+			return nil, fmt.Errorf("a row of %s.%s has %d columns, expected %d", r.schema, r.name, len(tuple), len(r.columns))
+		}
+	}
+	for i, col := range r.columns {
+		switch {
+		case m.oldKind == 'O', m.oldKind == 'K' && col.key:
+			c.Old = appendField(c, c.Old, col.name, m.old[i])
+		case m.oldKind == 0 && m.op == events.Update && col.key && r.identity != 'f':
+			c.Old = appendField(c, c.Old, col.name, m.new[i])
+		}
+		if m.new == nil {
+			continue
+		}
+		value := m.new[i]
+		if value.kind == 'u' && m.oldKind == 'O' {
+			value = m.old[i] // the old row of REPLICA IDENTITY FULL has its TOAST values
+		}
+		c.New = appendField(c, c.New, col.name, value)
+	}
+	// A column that one of the rows cannot tell is taken out of both: Unknown speaks of the change, not of a side.
+	for _, name := range slices.Clone(c.Unknown) {
+		c.MarkUnknown(name)
+	}
+	c.Key = r.key(c)
+	return c, nil
+}
+
+// appendField appends the value, or lists the column as unknown.
+func appendField(c *events.Change, to events.Row, name string, v tupleColumn) events.Row {
+	switch {
+	case v.kind == 'n':
+		return append(to, events.Field{Name: name, Null: true})
+	case v.kind == 't' && utf8.Valid(v.value):
+		return append(to, events.Field{Name: name, Value: string(v.value)})
+	}
+	if !slices.Contains(c.Unknown, name) {
+		c.Unknown = append(c.Unknown, name)
+	}
+	return to
+}
+
+// key picks the primary key, or the replica identity, from the old row, or from the new one of an insert.
+func (r *relation) key(c *events.Change) events.Row {
+	from := c.Old
+	if len(from) == 0 {
+		from = c.New
+	}
+	var key events.Row
+	for _, f := range from {
+		if slices.Contains(r.keys, f.Name) {
+			key = append(key, f)
+		}
+	}
+	if len(r.keys) > 0 || r.identity == 'f' {
+		return key
+	}
+	for _, col := range r.columns {
+		if f, ok := from.Get(col.name); ok && col.key {
+			key = append(key, f)
+		}
+	}
+	return key
+}

@@ -1,0 +1,257 @@
+package cdc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"freshet/events"
+)
+
+const (
+	// itemBuffer bounds what is decoded and not yet published: at most MaxMessageBytes each.
+	itemBuffer = 64
+	// batchItems bounds a batch, which is what one look of the barrier covers.
+	batchItems = 1024
+	// ackWindow bounds the bytes that were sent and not yet acknowledged.
+	ackWindow = 8 << 20
+	// ackMessages bounds their number.
+	ackMessages = 4096
+	// idleInterval is how often the time of the watermark is renewed when nothing happens.
+	idleInterval = time.Second
+	// unrelatedInterval is the pause between watermarks that only report WAL which is none of ours.
+	unrelatedInterval = 50 * time.Millisecond
+	// probesKept bounds the probes that wait for the log to reach their position.
+	probesKept = 64
+)
+
+// publisher appends to the stream, pipelined: each message expects the sequence of the one before it to be the stream's
+// last, so that the stream is gap-free and in order, or not continued at all.
+type publisher struct {
+	js      jetstream.JetStream
+	barrier *barrier
+	confirm *confirmer
+	source  string
+	session string
+
+	sequence uint64          // the stream's last sequence once all that was sent is acknowledged
+	position events.Position // everything at or below it was sent
+	at       time.Time       // see events.Watermark
+	written  time.Time       // local time of the last watermark
+	probes   []probe         // ascending
+	stuck    events.Position // the position at the last idle tick that found Postgres ahead
+
+	acks   chan sent
+	window *semaphore.Weighted
+}
+
+// sent is a message that waits for its acknowledgement.
+type sent struct {
+	future   jetstream.PubAckFuture
+	sequence uint64
+	size     int64
+	position events.Position // of a watermark, else 0
+}
+
+// run publishes until items is closed and everything is acknowledged.
+func (p *publisher) run(ctx context.Context, items <-chan item) error {
+	p.acks = make(chan sent, ackMessages)
+	p.window = semaphore.NewWeighted(ackWindow)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(p.acks)
+		return p.publishAll(ctx, items)
+	})
+	g.Go(func() error { return p.collect(ctx) })
+	return g.Wait()
+}
+
+func (p *publisher) publishAll(ctx context.Context, items <-chan item) error {
+	idle := time.NewTicker(idleInterval)
+	defer idle.Stop()
+	pause := time.NewTimer(0) // runs while a reached position waits to be reported
+	defer pause.Stop()
+	for {
+		select {
+		case it, ok := <-items:
+			if !ok {
+				return p.watermark(ctx)
+			}
+			batch, open := take(it, items)
+			if err := p.publishBatch(ctx, batch, pause); err != nil {
+				return err
+			}
+			if !open {
+				return p.watermark(ctx)
+			}
+		case <-pause.C:
+			if err := p.watermark(ctx); err != nil {
+				return err
+			}
+		case <-idle.C:
+			if err := p.idle(ctx); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// take adds to the batch what is there already: batches form by themselves while the one before is under way.
+func take(first item, items <-chan item) (batch []item, open bool) {
+	batch = append(batch, first)
+	for len(batch) < batchItems {
+		select {
+		case it, ok := <-items:
+			if !ok {
+				return batch, false
+			}
+			batch = append(batch, it)
+		default:
+			return batch, true
+		}
+	}
+	return batch, true
+}
+
+func (p *publisher) publishBatch(ctx context.Context, batch []item, pause *time.Timer) error {
+	var xids []uint32
+	reached := p.position
+	for _, it := range batch {
+		if it.body != nil && (len(xids) == 0 || xids[len(xids)-1] != it.xid) {
+			xids = append(xids, it.xid)
+		}
+		reached = max(reached, it.end)
+	}
+	// Rule 1: visible before published.
+	probe, asked, err := p.barrier.wait(ctx, xids)
+	if err != nil {
+		return err
+	}
+	if asked {
+		p.remember(probe)
+	}
+	for _, it := range batch {
+		if it.body != nil {
+			if err := p.send(ctx, it.body.Message(p.source, p.session), 0); err != nil {
+				return err
+			}
+		}
+	}
+	p.position = reached
+	if len(xids) == 0 {
+		if wait := unrelatedInterval - time.Since(p.written); wait > 0 {
+			pause.Reset(wait)
+			return nil
+		}
+	}
+	return p.watermark(ctx)
+}
+
+func (p *publisher) remember(pr probe) {
+	if len(p.probes) == probesKept {
+		p.probes = append(p.probes[:0], p.probes[1:]...)
+	}
+	p.probes = append(p.probes, pr)
+}
+
+// watermark reports the position that was reached, with the latest time that it covers.
+func (p *publisher) watermark(ctx context.Context) error {
+	done := 0
+	for done < len(p.probes) && p.probes[done].position <= p.position {
+		if p.probes[done].at.After(p.at) {
+			p.at = p.probes[done].at
+		}
+		done++
+	}
+	p.probes = append(p.probes[:0], p.probes[done:]...)
+	m, err := events.Watermark{Source: p.source, Position: p.position, At: p.at}.Message(p.session)
+	if err != nil {
+		return err
+	}
+	p.written = time.Now()
+	return p.send(ctx, m, p.position)
+}
+
+// idle renews the time of the watermark. If Postgres is ahead of all that it has sent, twice in a row without progress, the
+// rest is not flushed, and has to be.
+func (p *publisher) idle(ctx context.Context) error {
+	probe, _, err := p.barrier.look(ctx)
+	if err != nil {
+		return err
+	}
+	p.remember(probe)
+	if probe.position > p.position {
+		if p.stuck == p.position {
+			if err := p.barrier.kick(ctx); err != nil {
+				return err
+			}
+		}
+		p.stuck = p.position
+		return nil
+	}
+	return p.watermark(ctx)
+}
+
+// send publishes without waiting for the acknowledgement.
+func (p *publisher) send(ctx context.Context, m *nats.Msg, watermark events.Position) error {
+	size := int64(min(len(m.Data)+1024, ackWindow))
+	if err := p.window.Acquire(ctx, size); err != nil {
+		return context.Cause(ctx)
+	}
+	future, err := p.js.PublishMsgAsync(m, jetstream.WithExpectLastSequence(p.sequence))
+	if err != nil {
+		return fmt.Errorf("publish to %s: %w", m.Subject, err)
+	}
+	p.sequence++
+	select {
+	case p.acks <- sent{future, p.sequence, size, watermark}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// collect waits for the acknowledgements, in order. The first failure ends the session: the next one reads the stream's end
+// and goes on from there, so nothing is ever published past a hole.
+func (p *publisher) collect(ctx context.Context) error {
+	for s := range p.acks {
+		select {
+		case ack := <-s.future.Ok():
+			switch {
+			case ack.Duplicate:
+				return errors.New("JetStream took a message for a duplicate and dropped it")
+			case ack.Sequence != s.sequence:
+				return fmt.Errorf("JetStream stored a message at sequence %d, expected %d", ack.Sequence, s.sequence)
+			}
+		case err := <-s.future.Err():
+			return fmt.Errorf("publish at stream sequence %d: %w", s.sequence, err)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		p.window.Release(s.size)
+		if s.position != 0 {
+			p.confirm.acknowledged(s.position, time.Now())
+		}
+	}
+	return nil
+}
+
+// first publishes the session's first message and waits until it is stored.
+func (p *publisher) first(ctx context.Context, m *nats.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	ack, err := p.js.PublishMsg(ctx, m, jetstream.WithExpectLastSequence(p.sequence))
+	if err != nil {
+		return fmt.Errorf("publish the first message of the session: %w", err)
+	}
+	p.sequence = ack.Sequence
+	return nil
+}

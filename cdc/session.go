@@ -1,0 +1,218 @@
+package cdc
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+	"golang.org/x/sync/errgroup"
+
+	"freshet/events"
+	"freshet/internal/postgres"
+)
+
+// A session is one uninterrupted run from the walsender to the stream. Whatever goes wrong ends it; the next one finds out
+// from the slot, the stream's end and the continuity record where to go on. That is the only way of recovering.
+type session struct {
+	*CDC
+	id      string
+	sql     *pgx.Conn // barrier and continuity
+	catalog *pgx.Conn // primary keys, for the decoder's goroutine
+	repl    *pgconn.PgConn
+	js      jetstream.JetStream
+	wal     postgres.WALGeometry
+}
+
+// start is what a session goes on from.
+type start struct {
+	srv       server
+	slot      slotState
+	end       streamEnd
+	reset     string // why the log begins anew; "" if it goes on
+	confirmed events.Position
+}
+
+func (c *CDC) session(ctx context.Context) error {
+	s := &session{CDC: c, id: nuid.Next()}
+	defer s.close()
+	st, err := s.open(ctx)
+	if err != nil {
+		return err
+	}
+	pub := &publisher{
+		js: s.js, source: c.cfg.Source, session: s.id, sequence: st.end.sequence, position: st.end.resume.position, at: st.end.at,
+		barrier: &barrier{conn: s.sql, wal: s.wal, waited: c.waited},
+		confirm: newConfirmer(st.confirmed, c.cfg.NATSSyncInterval),
+	}
+	if err := s.announce(ctx, st, pub); err != nil {
+		return err
+	}
+	c.log.Info("streaming", "session", s.id, "slot", c.cfg.Slot, "position", pub.position, "sequence", pub.sequence)
+	c.streaming()
+	return s.stream(ctx, st, pub)
+}
+
+// open connects, waits for the slot, decides where the log goes on and starts the replication from there.
+func (s *session) open(ctx context.Context) (start, error) {
+	var st start
+	if err := s.connect(ctx); err != nil {
+		return st, err
+	}
+	stream, err := events.EnsureStream(ctx, s.js, s.cfg.Stream)
+	if err != nil {
+		return st, err
+	}
+	if st.slot, err = awaitSlot(ctx, s.sql, s.cfg.Slot, s.log); err != nil {
+		return st, err
+	}
+	// The publication first: pgoutput looks it up as of the change.
+	if err := postgres.EnsurePublication(ctx, s.sql, s.cfg.Publication); err != nil {
+		return st, err
+	}
+	if st.srv, err = identify(ctx, s.repl); err != nil {
+		return st, err
+	}
+	if st.end, err = readStreamEnd(ctx, stream); err != nil {
+		return st, err
+	}
+	record, err := readContinuity(ctx, s.sql, s.cfg.Source)
+	if err != nil {
+		return st, err
+	}
+	st.confirmed = st.slot.confirmed
+	if st.reset = gap(st.srv, st.slot, st.end, record); st.reset != "" {
+		if err := s.begin(ctx, &st); err != nil {
+			return st, err
+		}
+	}
+	return st, s.startReplication(ctx, st)
+}
+
+// begin prepares a log that starts anew: until the reset is in the stream there is no continuity record.
+func (s *session) begin(ctx context.Context, st *start) error {
+	if err := forgetContinuity(ctx, s.sql, s.cfg.Source); err != nil {
+		return err
+	}
+	if !st.slot.exists || st.slot.lost {
+		var err error
+		if st.confirmed, err = createSlot(ctx, s.sql, s.cfg.Slot, st.slot.exists, s.log); err != nil {
+			return err
+		}
+	}
+	st.end.resume, st.end.at = resumePoint{position: st.confirmed}, time.Time{}
+	return nil
+}
+
+func (s *session) startReplication(ctx context.Context, st start) error {
+	err := pglogrepl.StartReplication(ctx, s.repl, pgx.Identifier{s.cfg.Slot}.Sanitize(), pglogrepl.LSN(st.end.resume.position),
+		pglogrepl.StartReplicationOptions{Mode: pglogrepl.LogicalReplication, PluginArgs: []string{
+			// Version 1: the server sends a transaction once it has committed, spilling what is large to its own disk.
+			"proto_version '1'",
+			"publication_names '" + quoteName(s.cfg.Publication) + "'",
+		}})
+	if err != nil {
+		return setupHint(fmt.Errorf("start replication from slot %s at %s: %w", s.cfg.Slot, st.end.resume.position, err))
+	}
+	return nil
+}
+
+// announce publishes the session's first message and writes the continuity record: the record first when the log goes on
+// (it then knows both sessions), the message first when it begins anew.
+func (s *session) announce(ctx context.Context, st start, pub *publisher) error {
+	record := continuity{session: s.id, previous: st.end.session, system: st.srv.system, timeline: st.srv.timeline}
+	if st.reset == "" {
+		if err := writeContinuity(ctx, s.sql, s.cfg.Source, record); err != nil {
+			return err
+		}
+		m, err := events.Watermark{Source: s.cfg.Source, Position: pub.position, At: pub.at}.Message(s.id)
+		if err != nil {
+			return err
+		}
+		m.Header[events.HeaderPrevious] = []string{st.end.session}
+		return pub.first(ctx, m)
+	}
+	probe, _, err := pub.barrier.look(ctx)
+	if err != nil {
+		return err
+	}
+	s.log.Error("RESET: the log begins anew, caches clear everything", "reason", st.reset, "position", pub.position)
+	m, err := events.Reset{Source: s.cfg.Source, Reason: st.reset, Position: pub.position, At: probe.at}.Message(s.id)
+	if err != nil {
+		return err
+	}
+	if err := pub.first(ctx, m); err != nil {
+		return err
+	}
+	record.previous = ""
+	return writeContinuity(ctx, s.sql, s.cfg.Source, record)
+}
+
+// stream runs the three stages until one fails or ctx ends; then it stops receiving, publishes what was received, waits for
+// the acknowledgements and tells Postgres.
+func (s *session) stream(ctx context.Context, st start, pub *publisher) error {
+	recv := newReceiver(s.repl, pub.confirm, pub.position, s.statusInterval)
+	items := make(chan item, itemBuffer)
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancel(nil)
+	drained := context.AfterFunc(ctx, func() {
+		time.AfterFunc(drainTimeout, func() { cancel(errDrainTimeout) })
+	})
+	defer drained()
+
+	g, work := errgroup.WithContext(work)
+	g.Go(func() error { return recv.run(work, ctx.Done()) })
+	g.Go(func() error {
+		defer close(items)
+		return s.decodeAll(work, st.end.resume, recv, items)
+	})
+	g.Go(func() error { return pub.run(work, items) })
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return recv.status()
+}
+
+func (s *session) decodeAll(ctx context.Context, resume resumePoint, recv *receiver, items chan<- item) error {
+	emit := func(ctx context.Context, it item) error {
+		select {
+		case items <- it:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	d := &decoder{
+		builder: events.Builder{Source: s.cfg.Source}, resume: resume, relations: map[uint32]*relation{},
+		primaryKey: s.primaryKey, emit: emit,
+	}
+	for m := range recv.out {
+		var err error
+		if m.data == nil {
+			// Keepalives come between transactions: what was sent before is complete.
+			err = emit(ctx, item{end: m.position})
+		} else {
+			err = d.decode(ctx, m.position, m.data)
+		}
+		recv.done(m)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// primaryKey looks up which columns a reader would call the key. The table may be gone by now: then there are none.
+func (s *session) primaryKey(ctx context.Context, relation uint32) ([]string, error) {
+	rows, err := s.catalog.Query(ctx, `SELECT a.attname FROM pg_index i
+		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+		WHERE i.indrelid = $1 AND i.indisprimary ORDER BY a.attnum`, relation)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
+}

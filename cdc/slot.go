@@ -1,0 +1,154 @@
+package cdc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"freshet/events"
+	"freshet/internal/postgres"
+)
+
+// applicationName begins the application_name of every replication connection of cdc: a second cdc knows the first by it.
+const applicationName = "freshet cdc"
+
+// slotState is the row of pg_replication_slots.
+type slotState struct {
+	exists    bool
+	plugin    string
+	database  string
+	active    bool
+	pid       int32
+	holder    string // application_name of the connection that holds the slot
+	confirmed events.Position
+	lost      bool
+}
+
+func readSlot(ctx context.Context, conn *pgx.Conn, name string) (slotState, error) {
+	s := slotState{exists: true}
+	var confirmed string
+	err := conn.QueryRow(ctx, `SELECT coalesce(s.plugin, ''), coalesce(s.database, ''), s.active, coalesce(s.active_pid, 0),
+			coalesce(a.application_name, ''), coalesce(s.confirmed_flush_lsn, '0/0')::text, coalesce(s.wal_status = 'lost', false)
+		FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid
+		WHERE s.slot_name = $1`, name).
+		Scan(&s.plugin, &s.database, &s.active, &s.pid, &s.holder, &confirmed, &s.lost)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return slotState{}, nil
+	}
+	if err != nil {
+		return s, fmt.Errorf("read pg_replication_slots: %w", err)
+	}
+	s.confirmed, err = events.ParsePosition(confirmed)
+	return s, err
+}
+
+// slotPoll is how often a cdc that stands by looks whether the slot is free.
+const slotPoll = 200 * time.Millisecond
+
+// awaitSlot returns the slot's state once nobody holds it. One writer: the slot admits one cdc, a second one waits here and
+// takes over. A holder that is no cdc will not go away, so it is an error.
+func awaitSlot(ctx context.Context, conn *pgx.Conn, name string, log *slog.Logger) (slotState, error) {
+	poll := time.NewTicker(slotPoll)
+	defer poll.Stop()
+	for said := false; ; {
+		s, err := readSlot(ctx, conn, name)
+		if err != nil {
+			return s, err
+		}
+		if err := s.check(name, conn.Config().Database); err != nil {
+			return s, err
+		}
+		if !s.active {
+			return s, nil
+		}
+		if !said {
+			said = true
+			log.Info("another cdc holds the replication slot; standing by to take over", "slot", name, "pid", s.pid)
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return s, context.Cause(ctx)
+		}
+	}
+}
+
+func (s slotState) check(name, database string) error {
+	switch {
+	case !s.exists:
+	case s.plugin != "pgoutput" || s.database != database:
+		return &SetupError{fmt.Sprintf("the replication slot %s exists, with plugin %q in database %q: choose another name with --slot, "+
+			"or drop it: SELECT pg_drop_replication_slot('%s')", name, s.plugin, s.database, name)}
+	case s.active && !strings.HasPrefix(s.holder, applicationName):
+		return &SetupError{fmt.Sprintf("the replication slot %s is in use by pid %d (application %q), which is not Freshet: "+
+			"stop it, or choose another name with --slot", name, s.pid, s.holder)}
+	}
+	return nil
+}
+
+// createSlot makes the slot, anew if the old one is lost, and returns where it begins.
+func createSlot(ctx context.Context, conn *pgx.Conn, name string, drop bool, log *slog.Logger) (events.Position, error) {
+	if drop {
+		if _, err := conn.Exec(ctx, `SELECT pg_drop_replication_slot($1)`, name); err != nil {
+			return 0, fmt.Errorf("drop the lost replication slot %s: %w", name, err)
+		}
+	}
+	log.Info("creating the replication slot; this waits for the transactions in progress to end", "slot", name)
+	var position string
+	err := conn.QueryRow(ctx, `SELECT lsn::text FROM pg_create_logical_replication_slot($1, 'pgoutput')`, name).Scan(&position)
+	if err != nil {
+		return 0, setupHint(fmt.Errorf("create replication slot %s: %w", name, err))
+	}
+	// What committed before the slot began is not in the log. It must be visible before the reset is published, for the
+	// same reason as a change (rule 1): a cache that clears everything must then read it.
+	s, err := postgres.CurrentSnapshot(ctx, conn)
+	if err != nil {
+		return 0, err
+	}
+	err = postgres.WaitForTransactions(ctx, conn, s.Xmax, func(left int) {
+		log.Info("waiting for transactions in progress to end before the log begins", "left", left)
+	})
+	if err != nil {
+		return 0, err
+	}
+	return events.ParsePosition(position)
+}
+
+// SetupError is something that an operator has to change; trying again does not help.
+type SetupError struct{ msg string }
+
+func (e *SetupError) Error() string { return e.msg }
+
+// setupHint makes a SetupError of a server error that needs an operator.
+func setupHint(err error) error {
+	switch {
+	case postgres.IsCode(err, "42501"): // insufficient_privilege
+		return &SetupError{err.Error() + ": the role needs REPLICATION: ALTER ROLE ... REPLICATION (on Amazon RDS: GRANT rds_replication TO ...)"}
+	case postgres.IsCode(err, "53400"): // configuration_limit_exceeded: all replication slots are in use
+		return &SetupError{err.Error() + ": raise max_replication_slots and restart Postgres, or drop a slot that nobody uses (pg_replication_slots)"}
+	case postgres.IsCode(err, "53300"): // too_many_connections: also all walsenders in use
+		return &SetupError{err.Error() + ": raise max_wal_senders or max_connections"}
+	}
+	return err
+}
+
+// checkServer refuses a server that cannot do logical decoding.
+func checkServer(ctx context.Context, conn *pgx.Conn) error {
+	var level string
+	var recovery bool
+	err := conn.QueryRow(ctx, `SELECT current_setting('wal_level'), pg_is_in_recovery()`).Scan(&level, &recovery)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read wal_level: %w", err)
+	case recovery:
+		return &SetupError{"this Postgres server is a standby: DATABASE_URL must name the primary"}
+	case level != "logical":
+		return &SetupError{fmt.Sprintf("wal_level is %s and must be logical: run ALTER SYSTEM SET wal_level = 'logical' and restart Postgres", level)}
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package events
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Headers that Freshet adds to the ones of NATS, CloudEvents (ce-*, binary content mode of the NATS protocol binding) and
+// W3C Trace Context.
+const (
+	// HeaderSession names the cdc session that published the message. A session publishes each sequence number of the
+	// stream at most once, so (session, sequence) identifies a prefix of the log for good, even if the stream's storage
+	// lost its tail and the numbers were given out again.
+	HeaderSession = "Freshet-Session"
+	// HeaderPrevious stands in the first message of a session that goes on where another one ended; its value is that
+	// session. The message just before it in the stream is of that session.
+	HeaderPrevious = "Freshet-Previous-Session"
+
+	headerTraceparent = "traceparent"
+	headerID          = "ce-id"
+	headerSpec        = "ce-specversion"
+	headerType        = "ce-type"
+	headerSource      = "ce-source"
+	headerTime        = "ce-time"
+	headerSubject     = "ce-subject"
+	headerContent     = "Content-Type"
+)
+
+// ID identifies the message: the position alone would not, as a transaction can have many messages.
+func (b *Body) ID() string { return b.Position.String() + "-" + strconv.FormatInt(b.Sequence, 10) }
+
+// Message makes the NATS message of a finished body.
+func (b *Body) Message(source, session string) *nats.Msg {
+	m := message(ChangeSubject(source, b.Table.Schema, b.Table.Name), source, session, "change", b.ID(), b.Committed, b.Data)
+	m.Header[nats.MsgIdHdr] = []string{b.ID()}
+	m.Header[headerSubject] = []string{b.Table.Schema + "." + b.Table.Name}
+	m.Header[headerTraceparent] = []string{traceparent(source, b)}
+	return m
+}
+
+// Message makes the NATS message of a watermark.
+func (w Watermark) Message(session string) (*nats.Msg, error) {
+	w.Version = Version
+	body, err := json.Marshal(w)
+	if err != nil {
+		return nil, fmt.Errorf("encode watermark: %w", err)
+	}
+	id := w.Position.String() + "@" + strconv.FormatInt(w.At.UnixMicro(), 10)
+	return message(WatermarkSubject(w.Source), w.Source, session, "watermark", id, w.At, body), nil
+}
+
+// Message makes the NATS message of a reset.
+func (r Reset) Message(session string) (*nats.Msg, error) {
+	r.Version = Version
+	body, err := json.Marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("encode reset: %w", err)
+	}
+	return message(ResetSubject(r.Source), r.Source, session, "reset", "reset-"+session, r.At, body), nil
+}
+
+func message(subject, source, session, kind, id string, at time.Time, body []byte) *nats.Msg {
+	// The map is filled directly: Header.Set would canonicalize the keys, and CloudEvents' are lower case.
+	return &nats.Msg{Subject: subject, Data: body, Header: nats.Header{
+		HeaderSession: []string{session},
+		headerContent: []string{"application/json"},
+		headerSpec:    []string{"1.0"},
+		headerID:      []string{id},
+		headerType:    []string{"freshet." + kind + ".v" + strconv.Itoa(Version)},
+		headerSource:  []string{"freshet/" + source},
+		headerTime:    []string{at.UTC().Format(time.RFC3339Nano)},
+	}}
+}
+
+// traceparent gives the message a trace of its transaction (W3C Trace Context, version 00, not sampled). It is derived, not
+// random: a message published again after a crash carries the same.
+func traceparent(source string, b *Body) string {
+	trace := sha256.Sum256([]byte(source + "/" + b.Position.String() + "/" + strconv.FormatUint(uint64(b.XID), 10)))
+	span := sha256.Sum256([]byte(b.ID()))
+	return "00-" + hex.EncodeToString(trace[:16]) + "-" + hex.EncodeToString(span[:8]) + "-00"
+}

@@ -1,0 +1,334 @@
+package invalidator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"freshet/cache"
+	"freshet/events"
+)
+
+const (
+	// buffer bounds the messages that wait to be applied, next to what the pull request allows for.
+	buffer = 256
+	// pullBytes bounds what the server may send ahead.
+	pullBytes = 4 << 20
+	// batchMessages and batchTags bound what one script applies.
+	batchMessages = 256
+	batchTags     = 5000
+)
+
+// applier is one session: a stored state, and the shapes to match.
+type applier struct {
+	*Invalidator
+	state    cache.State
+	matcher  *matcher
+	received uint64 // the stream sequence of the last message that came
+	registry string // the subject of changes of the list of shapes
+}
+
+// load reads the shapes and activates those that the stored state lacks with the next batch.
+//
+// The table may be ahead of the log here. A shape that comes early is harmless: it is ready, so whatever the log will never have
+// of its table is visible already, and entries filled from now on see it; everything else will still be matched. One that is
+// missing was retired, and is retired here with the next batch.
+func (a *applier) load(ctx context.Context) error {
+	shapes, err := a.cfg.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	a.matcher = newMatcher(shapes)
+	return nil
+}
+
+// consume applies the log from the state's sequence on.
+func (a *applier) consume(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	a.received = a.state.Sequence
+	consumer, err := a.cfg.JetStream.OrderedConsumer(ctx, events.StreamName(a.cfg.Source), jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:   a.state.Sequence + 1,
+	})
+	if err != nil {
+		return fmt.Errorf("consume the stream: %w", err)
+	}
+	messages := make(chan jetstream.Msg, buffer)
+	failed := make(chan error, 1)
+	consuming, err := consumer.Consume(func(m jetstream.Msg) {
+		select {
+		case messages <- m:
+		case <-ctx.Done():
+		}
+	}, jetstream.PullMaxBytes(pullBytes), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
+		a.log.Debug("consumer", "error", err) // it mends itself; what it cannot mend shows as a gap
+		if errors.Is(err, jetstream.ErrConnectionClosed) {
+			select {
+			case failed <- err:
+			default:
+			}
+		}
+	}))
+	if err != nil {
+		return fmt.Errorf("consume the stream: %w", err)
+	}
+	defer func() {
+		cancel()
+		consuming.Stop()
+		<-consuming.Closed()
+	}()
+	for {
+		select {
+		case m := <-messages:
+			if err := a.apply(ctx, a.take(m, messages)); err != nil {
+				return err
+			}
+		case err := <-failed:
+			return fmt.Errorf("consume the stream: %w", err)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// take adds what has arrived meanwhile.
+func (a *applier) take(first jetstream.Msg, messages <-chan jetstream.Msg) []jetstream.Msg {
+	batch := []jetstream.Msg{first}
+	for len(batch) < batchMessages {
+		select {
+		case m := <-messages:
+			batch = append(batch, m)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// apply applies a batch. If another invalidator was faster, or the server lost writes, it goes on from the state that is stored,
+// as long as the batch has all that is missing there.
+func (a *applier) apply(ctx context.Context, batch []jetstream.Msg) error {
+	before := a.received
+	for {
+		err := a.applyOnce(ctx, batch)
+		if !errors.Is(err, errMoved) {
+			return err
+		}
+		state, found, err := a.cfg.Store.Load(ctx)
+		if err != nil {
+			return err
+		}
+		if !found || state.Sequence < before {
+			return errMoved
+		}
+		a.state, a.received = state, before
+	}
+}
+
+// applyOnce applies a batch in as many steps as its size asks for.
+func (a *applier) applyOnce(ctx context.Context, batch []jetstream.Msg) error {
+	step := a.newStep()
+	for _, m := range batch {
+		if err := a.add(ctx, step, m); err != nil {
+			return err
+		}
+		if len(step.clear.tags) >= batchTags || step.restart != "" {
+			if err := a.store(ctx, step); err != nil {
+				return err
+			}
+			step = a.newStep()
+		}
+	}
+	if step.messages == 0 {
+		return nil
+	}
+	return a.store(ctx, step)
+}
+
+// step is what the script does at once.
+type step struct {
+	messages int
+	next     cache.State
+	clear    *clearing
+	restart  string // the reason for a new chain
+}
+
+func (a *applier) newStep() *step {
+	return &step{next: a.state, clear: newClearing()}
+}
+
+// add reads one message into the step.
+func (a *applier) add(ctx context.Context, s *step, m jetstream.Msg) error {
+	meta, err := m.Metadata()
+	if err != nil {
+		return fmt.Errorf("read a message's metadata: %w", err)
+	}
+	sequence := meta.Sequence.Stream
+	kind, err := events.SubjectKind(m.Subject())
+	if err != nil {
+		return &decodeError{sequence, err}
+	}
+	applied, err := a.follow(s, sequence, kind, m.Headers())
+	if err != nil {
+		return err
+	}
+	if applied {
+		if m.Subject() == a.registry {
+			return a.load(ctx)
+		}
+		return nil
+	}
+	switch kind {
+	case events.KindChange:
+		err = a.change(ctx, s, m, sequence)
+	case events.KindWatermark:
+		var w *events.Watermark
+		if w, err = events.DecodeWatermark(m.Data()); err == nil {
+			s.next.Position = w.Position
+			if w.At.After(s.next.At) {
+				s.next.At = w.At
+			}
+		} else {
+			err = &decodeError{sequence, err}
+		}
+	case events.KindReset:
+		var r *events.Reset
+		if r, err = events.DecodeReset(m.Data()); err == nil {
+			s.restart = "reset: " + r.Reason
+			s.next.Position, s.next.At = r.Position, r.At
+		} else {
+			err = &decodeError{sequence, err}
+		}
+	}
+	s.messages++
+	return err
+}
+
+// follow checks that the message is the next one, of the log that the state is of. Numbers alone would not tell: a stream whose
+// storage lost its tail gives them out again. applied is true if the state has the message already (another invalidator).
+func (a *applier) follow(s *step, sequence uint64, kind events.Kind, header nats.Header) (applied bool, err error) {
+	if sequence != a.received+1 {
+		return false, &gapError{fmt.Sprintf("expected stream sequence %d, got %d", a.received+1, sequence)}
+	}
+	a.received = sequence
+	session, known := header.Get(events.HeaderSession), s.next.Session
+	if sequence < s.next.Sequence {
+		return true, nil
+	}
+	follows := known == "" || session == known || kind == events.KindReset
+	if sequence > s.next.Sequence {
+		follows = follows || header.Get(events.HeaderPrevious) == known
+	}
+	if !follows {
+		return false, &gapError{fmt.Sprintf("the message at stream sequence %d is of session %s, which does not follow %s", sequence, session, known)}
+	}
+	if sequence == s.next.Sequence {
+		return true, nil
+	}
+	s.next.Session, s.next.Sequence = session, sequence
+	return false, nil
+}
+
+func (a *applier) change(ctx context.Context, s *step, m jetstream.Msg, sequence uint64) error {
+	c, err := events.DecodeChanges(m.Data())
+	if err != nil {
+		return &decodeError{sequence, err}
+	}
+	if m.Subject() == a.registry {
+		// Rule 5: shapes ride the log. The table is at least as new as the message.
+		return a.load(ctx)
+	}
+	a.matcher.match(c, s.clear)
+	return nil
+}
+
+// store does the step. Rule 4: only if the stored state is the one that this applier wrote or read last.
+func (a *applier) store(ctx context.Context, s *step) error {
+	if s.restart != "" {
+		return a.restart(ctx, s)
+	}
+	b := cache.Batch{Next: s.next}
+	// Rule 3: clearing is deleting.
+	for _, t := range s.clear.tags {
+		b.Clear = append(b.Clear, t)
+	}
+	b.Next.Generations = map[string]string{}
+	for name := range s.clear.shapes {
+		b.Next.Generations[name] = cache.NewToken()
+	}
+	for name := range a.matcher.shapes {
+		if a.state.Generations[name] == "" {
+			b.Next.Generations[name] = cache.NewToken()
+		}
+	}
+	for name := range a.state.Generations {
+		if _, there := a.matcher.shapes[name]; !there {
+			b.Retire = append(b.Retire, name)
+			delete(b.Next.Generations, name)
+		}
+	}
+	cleared, ok, err := a.cfg.Store.Apply(ctx, a.state, b)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return errMoved
+	}
+	a.stored(b)
+	for table := range s.clear.sweep {
+		a.requestSweep(cache.NewShape(table[0], table[1]).Tag().Name)
+	}
+	a.log.Debug("applied", "sequence", a.state.Sequence, "position", a.state.Position, "messages", s.messages,
+		"tags", len(b.Clear), "cleared", cleared, "shapes", len(s.clear.shapes))
+	return nil
+}
+
+func (a *applier) stored(b cache.Batch) {
+	generations := a.state.Generations
+	if generations == nil {
+		generations = map[string]string{}
+	}
+	for name, token := range b.Next.Generations {
+		generations[name] = token
+	}
+	for _, name := range b.Retire {
+		delete(generations, name)
+	}
+	a.state = b.Next
+	a.state.Generations = generations
+	if a.cfg.OnApplied != nil {
+		a.cfg.OnApplied(a.state)
+	}
+}
+
+// restart applies a reset: a new chain at the reset's place in the log. Shapes are read again, as their events may be among what
+// was lost.
+func (a *applier) restart(ctx context.Context, s *step) error {
+	if err := a.load(ctx); err != nil {
+		return err
+	}
+	next := s.next
+	next.Chain = cache.NewToken()
+	next.Generations = map[string]string{}
+	for name := range a.matcher.shapes {
+		next.Generations[name] = cache.NewToken()
+	}
+	ok, err := a.cfg.Store.Begin(ctx, a.state, next)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return errMoved
+	}
+	a.log.Error("RESET: everything cleared, a new chain begins", "reason", s.restart, "sequence", next.Sequence)
+	a.state = next
+	if a.cfg.OnBegin != nil {
+		a.cfg.OnBegin(s.restart)
+	}
+	a.requestSweep("")
+	return nil
+}

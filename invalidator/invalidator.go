@@ -1,0 +1,229 @@
+// Package invalidator applies the log to a cache: it clears the buckets that each change touches, and advances the watermark.
+//
+// It owns rule 3 (clearing is deleting) and, with cache.Redis, rule 4 (the watermark is a compare-and-set chain). Several may
+// run on one cache: whoever loses the comparison moves up to what the other has stored.
+//
+// It must never advance a watermark past a message that it has not applied, and never skip one that it cannot read.
+package invalidator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"freshet/cache"
+	"freshet/events"
+)
+
+// Config says which log is applied to which cache.
+type Config struct {
+	Source    string
+	JetStream jetstream.JetStream
+	Store     *cache.Redis
+	// Ready lists the shapes that are ready; see cache.Registry.
+	Ready func(ctx context.Context) ([]cache.Shape, error)
+	Log   *slog.Logger
+	// OnApplied, if set, is called with each state that was stored.
+	OnApplied func(cache.State)
+	// OnBegin, if set, is called when everything was cleared, with the reason.
+	OnBegin func(reason string)
+}
+
+// Invalidator is the process. Make it with New, run it once.
+type Invalidator struct {
+	cfg   Config
+	log   *slog.Logger
+	once  bool // it has applied something
+	sweep chan string
+}
+
+// New returns an Invalidator.
+func New(cfg Config) *Invalidator {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	// The sweeper is a convenience; what does not fit into its queue stays until it expires.
+	return &Invalidator{cfg: cfg, log: cfg.Log.With("component", "invalidator", "source", cfg.Source), sweep: make(chan string, 16)}
+}
+
+const (
+	firstRetry = 50 * time.Millisecond
+	lastRetry  = 2 * time.Second
+)
+
+// errMoved says that the stored state is not the one that was written last: another invalidator was faster, or the server lost
+// writes. Its own state is read again, and the log replayed from there.
+var errMoved = errors.New("the stored watermark is another one")
+
+// gapError says that the log does not go on where the stored state ends. Everything is cleared.
+type gapError struct{ reason string }
+
+func (e *gapError) Error() string { return "the log has a gap: " + e.reason }
+
+// decodeError is a message that cannot be read.
+type decodeError struct {
+	sequence uint64
+	err      error
+}
+
+func (e *decodeError) Error() string {
+	return fmt.Sprintf("cannot read the message at stream sequence %d: %v (nothing was skipped: the invalidator stops here)", e.sequence, e.err)
+}
+
+func (e *decodeError) Unwrap() error { return e.err }
+
+// Run applies the log until ctx ends, and then returns nil. Until it has begun once, an error is returned at once; afterwards
+// it is an outage, logged and tried again for ever, unless a message cannot be decoded.
+func (v *Invalidator) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return v.sweepAll(ctx) })
+	g.Go(func() error { return v.run(ctx) })
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (v *Invalidator) run(ctx context.Context) error {
+	retry := firstRetry
+	for {
+		began := time.Now()
+		err := v.session(ctx)
+		if ctx.Err() != nil {
+			return context.Canceled // ends the sweeper too
+		}
+		var decode *decodeError
+		if errors.As(err, &decode) || !v.once {
+			return fmt.Errorf("invalidator: %w", err)
+		}
+		if errors.Is(err, errMoved) {
+			v.log.Warn("the stored watermark is not the one written last: reading it again and replaying the log from there")
+			continue
+		}
+		if time.Since(began) > 2*lastRetry {
+			retry = firstRetry
+		}
+		v.log.Warn("session ended; trying again", "error", err, "in", retry)
+		select {
+		case <-time.After(retry):
+		case <-ctx.Done():
+			return context.Canceled
+		}
+		retry = min(2*retry, lastRetry)
+	}
+}
+
+// session applies the log from the stored state on, until something goes wrong.
+func (v *Invalidator) session(ctx context.Context) error {
+	state, found, err := v.cfg.Store.Load(ctx)
+	if err != nil {
+		return err
+	}
+	a := &applier{
+		Invalidator: v, state: state,
+		registry: events.ChangeSubject(v.cfg.Source, cache.RegistrySchema, cache.RegistryTable),
+	}
+	if found {
+		// Shapes that were registered after this state was stored come early; that is harmless. See load.
+		err = a.load(ctx)
+	} else {
+		a.state = cache.State{}
+		err = a.begin(ctx, "there is no watermark")
+	}
+	for err == nil {
+		v.once = true
+		err = a.consume(ctx)
+		var gap *gapError
+		if errors.As(err, &gap) {
+			err = a.begin(ctx, gap.reason)
+		}
+	}
+	return err
+}
+
+// begin clears everything in one step, by a new chain, and goes on from the end of the stream. Readers that filled from Postgres
+// after this see whatever the log said before.
+func (a *applier) begin(ctx context.Context, reason string) error {
+	next := cache.State{Chain: cache.NewToken()}
+	var err error
+	// The place in the log first: whatever stands before it is visible to the SELECT of load (rule 1).
+	if next.Sequence, err = a.beginning(ctx); err != nil {
+		return err
+	}
+	shapes, err := a.cfg.Ready(ctx)
+	if err != nil {
+		return err
+	}
+	a.matcher = newMatcher(shapes)
+	next.Generations = map[string]string{}
+	for name := range a.matcher.shapes {
+		next.Generations[name] = cache.NewToken()
+	}
+	ok, err := a.cfg.Store.Begin(ctx, a.state, next)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return errMoved
+	}
+	a.log.Warn("everything cleared, a new chain begins", "reason", reason, "sequence", next.Sequence)
+	a.state = next
+	if a.cfg.OnBegin != nil {
+		a.cfg.OnBegin(reason)
+	}
+	a.requestSweep("")
+	return nil
+}
+
+// beginning is the sequence after which the log is applied when everything was cleared: just before the last watermark, so that
+// the new chain knows its position at once.
+func (a *applier) beginning(ctx context.Context) (uint64, error) {
+	stream, err := a.cfg.JetStream.Stream(ctx, events.StreamName(a.cfg.Source))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return 0, fmt.Errorf("the stream %s does not exist: start `freshet cdc` first, once: %w", events.StreamName(a.cfg.Source), err)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("find the stream: %w", err)
+	}
+	last, err := stream.GetLastMsgForSubject(ctx, events.WatermarkSubject(a.cfg.Source))
+	if err == nil {
+		return last.Sequence - 1, nil
+	}
+	if !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, fmt.Errorf("find the last watermark in the stream: %w", err)
+	}
+	info, err := stream.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read the state of the stream: %w", err)
+	}
+	return info.State.LastSeq, nil
+}
+
+// requestSweep asks for the memory of buckets that a new chain or generation has made useless.
+func (v *Invalidator) requestSweep(tagPrefix string) {
+	select {
+	case v.sweep <- tagPrefix:
+	default:
+	}
+}
+
+func (v *Invalidator) sweepAll(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return context.Canceled
+		case prefix := <-v.sweep:
+			n, err := v.cfg.Store.Sweep(ctx, prefix)
+			if err != nil && ctx.Err() == nil {
+				v.log.Warn("buckets that nobody can use were not swept; they expire by themselves", "error", err)
+			} else if n > 0 {
+				v.log.Info("swept buckets", "prefix", prefix, "deleted", n)
+			}
+		}
+	}
+}
