@@ -1,0 +1,51 @@
+# Everything that is done to this repository has a target here; `make` lists them.
+
+# What `freshet version` prints: the nearest tag and commit, or "dev" outside git.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# Pinned here and not in go.mod: its 200 dependencies are no business of ours.
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+# How long `make fuzz` spends on each fuzz target.
+FUZZTIME ?= 20s
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build run test fuzz bench lint fmt verify clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install what is missing of Postgres and Redis, or say what to install
+	@./deploy/setup.sh
+
+build: ## Build bin/freshet
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/freshet ./cmd/freshet
+
+run: setup build ## Build, and run everything on this machine: http://127.0.0.1:8080
+	@exec bin/freshet dev
+
+# -count=1: the tests talk to real servers, which go's test cache knows nothing of.
+test: setup ## Test everything, on real servers, with the race detector
+	go test -race -count=1 -timeout 15m ./...
+
+fuzz: ## Run every fuzz target in turn, FUZZTIME=20s each
+	@grep -rHo --include='*_test.go' --exclude-dir='.*' '^func Fuzz[A-Za-z0-9_]*' * | sort | \
+	while IFS=: read -r file target; do \
+		echo "$$file: $${target#func }"; \
+		go test -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null || exit 1; \
+	done
+
+bench: setup ## Measure, on real servers: latency from commit to cleared key, throughput
+	go run ./bench
+
+lint: ## Check the code, and who imports whom (.golangci.yml)
+	go run $(GOLANGCI_LINT) run
+
+fmt: ## Format the code
+	gofmt -s -w .
+
+verify: ## Clone this repository afresh and check that `make run` comes up and serves
+	@./.ci/verify.sh
+
+clean: ## Remove what was built; the data of `make run` stays
+	rm -rf bin

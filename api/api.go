@@ -1,0 +1,217 @@
+// Package api serves the endpoints that query files declare: reads from the cache, writes to Postgres.
+//
+// It owns HTTP: routes, parameters, headers, errors, limits and the drain. The freshness protocol is package cache's; the api
+// must never answer a read in another way than through its Reader.
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/labstack/echo/v4"
+	"golang.org/x/sync/errgroup"
+
+	"freshet/cache"
+	"freshet/internal/postgres"
+	"freshet/query"
+)
+
+// Config says what is served, and within which limits.
+type Config struct {
+	// Addr is host:port; port 0 lets the system choose.
+	Addr string
+	// Pool is connected to the primary, and stays the caller's. So does the store.
+	Pool        *pgxpool.Pool
+	Store       *cache.Redis
+	Queries     []*query.Query
+	Publication string
+	// AdminToken is the bearer token of writes; without one they are refused.
+	AdminToken string
+	// MaxStaleness is the bound of reads whose query does not have its own.
+	MaxStaleness time.Duration
+	// ConnectionTimeout bounds the wait for a connection of the pool, CommandTimeout a statement.
+	ConnectionTimeout, CommandTimeout time.Duration
+	BodyLimit                         int64
+	RequestTimeout, DrainTimeout      time.Duration
+	Version                           string
+	Log                               *slog.Logger
+}
+
+// API is the HTTP process. Make it with New, Listen, then Run it once.
+type API struct {
+	cfg      Config
+	log      *slog.Logger
+	reader   *cache.Reader
+	clock    *cache.Clock
+	registry *cache.Registry
+	wal      postgres.WALGeometry
+	shapes   []cache.Shape
+	echo     *echo.Echo
+	listener net.Listener
+	draining atomic.Bool
+}
+
+// New checks everything that can be checked before the first request: that each statement prepares, and that no two routes
+// collide. It registers the shapes that the queries depend on; they become active in the background, while Run runs.
+func New(ctx context.Context, cfg Config) (*API, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	a := &API{cfg: cfg, log: cfg.Log.With("component", "api")}
+	a.registry = &cache.Registry{Pool: cfg.Pool, Publication: cfg.Publication, Log: a.log}
+	if err := prepareAll(ctx, cfg.Pool, cfg.Queries); err != nil {
+		return nil, err
+	}
+	var err error
+	if a.wal, err = postgres.ReadWALGeometry(ctx, cfg.Pool); err != nil {
+		return nil, err
+	}
+	if a.clock, err = cache.NewClock(ctx, a.askTime); err != nil {
+		return nil, err
+	}
+	a.reader = cache.NewReader(cache.ReaderConfig{
+		Store: cfg.Store, Now: a.clock.Now, MaxTTL: maxTTL(cfg.Queries),
+		FillTimeout: cfg.ConnectionTimeout + cfg.CommandTimeout, Log: a.log,
+	})
+	if err := a.routes(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := a.registry.Register(ctx, a.shapes); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func prepareAll(ctx context.Context, pool *pgxpool.Pool, queries []*query.Query) error {
+	conn, err := pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to Postgres: %w", err)
+	}
+	defer conn.Release()
+	var problems []error
+	for _, q := range queries {
+		if err := q.Prepare(ctx, conn.Conn()); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return errors.Join(problems...)
+}
+
+func maxTTL(queries []*query.Query) time.Duration {
+	longest := query.DefaultTTL
+	for _, q := range queries {
+		longest = max(longest, q.TTL)
+	}
+	return longest
+}
+
+// Listen binds the address, so that a port in use is an error now.
+func (a *API) Listen(ctx context.Context) error {
+	var err error
+	if a.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", a.cfg.Addr); err != nil {
+		return fmt.Errorf("serve HTTP on %s: %w (choose another address with --http-addr or FRESHET_HTTP_ADDR)", a.cfg.Addr, err)
+	}
+	return nil
+}
+
+// URL is where the api listens.
+func (a *API) URL() string { return "http://" + a.listener.Addr().String() }
+
+// Run serves until ctx ends, then lets the requests in progress finish. It returns nil after a clean drain.
+func (a *API) Run(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           a.echo,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       a.cfg.RequestTimeout + time.Second,
+		WriteTimeout:      a.cfg.RequestTimeout + 5*time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve HTTP: %w", err)
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		a.draining.Store(true)
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.DrainTimeout)
+		defer cancel()
+		if err := server.Shutdown(drain); err != nil {
+			return fmt.Errorf("requests were still in progress when the drain timeout ended: %w", errors.Join(err, server.Close()))
+		}
+		return nil
+	})
+	g.Go(func() error { return a.keepShapes(ctx) })
+	g.Go(func() error { return a.keepClock(ctx) })
+	a.log.Info("serving", "url", a.URL(), "queries", len(a.cfg.Queries))
+	err := g.Wait()
+	a.reader.Close()
+	return err
+}
+
+func (a *API) askTime(ctx context.Context) (time.Time, error) {
+	var t time.Time
+	err := a.cfg.Pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&t)
+	return t, err
+}
+
+const (
+	clockInterval = 10 * time.Second
+	// shapeInterval is how often the registrations are looked after: renewed, and made again should they be gone.
+	shapeInterval = time.Minute
+	shapeRetry    = 2 * time.Second
+)
+
+// keepClock follows the clock of the Postgres server. While it cannot be asked, the last answer stands.
+func (a *API) keepClock(ctx context.Context) error {
+	return every(ctx, clockInterval, func() time.Duration {
+		ask, cancel := context.WithTimeout(ctx, clockInterval)
+		defer cancel()
+		if err := a.clock.Sync(ask, a.askTime); err != nil && ctx.Err() == nil {
+			a.log.Debug("clock", "error", err)
+		}
+		return clockInterval
+	})
+}
+
+// keepShapes activates the shapes and keeps them registered. Until a shape is active its queries read Postgres.
+func (a *API) keepShapes(ctx context.Context) error {
+	return every(ctx, 0, func() time.Duration {
+		waiting, err := a.registry.Register(ctx, a.shapes)
+		if err == nil && len(waiting) > 0 {
+			err = a.registry.Activate(ctx, waiting)
+		}
+		if err != nil {
+			if ctx.Err() == nil {
+				a.log.Warn("shapes could not be registered; those that are not active are not cached", "error", err)
+			}
+			return shapeRetry
+		}
+		return shapeInterval
+	})
+}
+
+// every calls do until ctx ends: first after a time, then each time after the time that it returned.
+func every(ctx context.Context, first time.Duration, do func() time.Duration) error {
+	timer := time.NewTimer(first)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+			timer.Reset(do())
+		}
+	}
+}

@@ -1,0 +1,162 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/labstack/echo/v4"
+
+	"freshet/cache"
+	"freshet/query"
+)
+
+// Headers of Freshet and of RFC 9211 and RFC 9110.
+const (
+	headerCacheStatus = "Cache-Status"
+	headerPosition    = "Freshet-Position"
+	headerETag        = "ETag"
+	headerAge         = "Age"
+)
+
+// read answers a query from the cache.
+func (a *API) read(q *query.Query, dependencies []dependency) echo.HandlerFunc {
+	staleness := a.cfg.MaxStaleness
+	if q.MaxStaleness > 0 {
+		staleness = q.MaxStaleness
+	}
+	fingerprint := q.Name + "@" + q.Fingerprint() + "?"
+	return func(c echo.Context) error {
+		args, err := q.Bind(query.Values{Path: pathParams(c), Query: c.QueryParams()})
+		if err != nil {
+			return err
+		}
+		req := cache.Request{
+			Field: shortened(fingerprint + args.Key()), TTL: q.TTL, MaxStaleness: staleness,
+			Tags: make([]cache.Tag, len(dependencies)),
+		}
+		for i, d := range dependencies {
+			req.Tags[i] = d.tag(args)
+		}
+		answer, err := a.reader.Get(c.Request().Context(), req, func(ctx context.Context) (cache.Result, error) {
+			return a.fill(ctx, q, args)
+		})
+		if err != nil {
+			return err
+		}
+		return respond(c, answer)
+	}
+}
+
+// maxField bounds the name of an entry; long ones are hashed, with 256 bits: two requests must never share a name.
+const maxField = 200
+
+func shortened(field string) string {
+	if len(field) <= maxField {
+		return field
+	}
+	sum := sha256.Sum256([]byte(field))
+	name, _, _ := strings.Cut(field, "?")
+	return name + "?~" + hex.EncodeToString(sum[:])
+}
+
+// fill runs the query. The connection is the primary's, and the snapshot is taken when the statement begins.
+func (a *API) fill(ctx context.Context, q *query.Query, args query.Args) (cache.Result, error) {
+	var body []byte
+	err := a.withConn(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, q.Text, args.Values()...).Scan(&body)
+	})
+	if err != nil {
+		return cache.Result{}, fmt.Errorf("query %s: %w", q.Name, err)
+	}
+	if body == nil {
+		return cache.Result{}, nil
+	}
+	sum := sha256.Sum256(body)
+	return cache.Result{Found: true, Body: body, ETag: `"` + hex.EncodeToString(sum[:12]) + `"`}, nil
+}
+
+// withConn runs do with a connection of the pool. The wait for one is bounded apart from the statement, so that the client
+// learns which of the two it was.
+func (a *API) withConn(ctx context.Context, do func(context.Context, *pgxpool.Conn) error) error {
+	wait, cancel := context.WithTimeoutCause(ctx, a.cfg.ConnectionTimeout, errPoolTimeout)
+	defer cancel()
+	conn, err := a.cfg.Pool.Acquire(wait)
+	if err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return &unavailableError{err}
+	}
+	defer conn.Release()
+	statement, cancel := context.WithTimeoutCause(ctx, a.cfg.CommandTimeout, errStatementTimeout)
+	defer cancel()
+	if err := do(statement, conn); err != nil {
+		if statement.Err() != nil && ctx.Err() == nil {
+			return errStatementTimeout
+		}
+		return err
+	}
+	return nil
+}
+
+// respond sends an answer as it is stored.
+func respond(c echo.Context, answer *cache.Answer) error {
+	h := c.Response().Header()
+	h.Set(headerCacheStatus, cacheStatus(answer))
+	// Caches between us and the reader have to ask: they cannot know what changed. The answer is then mostly a 304.
+	h.Set(echo.HeaderCacheControl, "no-cache")
+	if answer.Position != 0 {
+		h.Set(headerPosition, answer.Position.String())
+	}
+	if answer.Status == cache.Hit {
+		h.Set(headerAge, seconds(answer.Age))
+	}
+	if !answer.Found {
+		return notFound
+	}
+	h.Set(headerETag, answer.ETag)
+	if matches(c.Request().Header.Get("If-None-Match"), answer.ETag) {
+		return c.NoContent(http.StatusNotModified)
+	}
+	h.Set(echo.HeaderContentLength, strconv.Itoa(len(answer.Body)))
+	if c.Request().Method == http.MethodHead {
+		h.Set(echo.HeaderContentType, echo.MIMEApplicationJSON)
+		return c.NoContent(http.StatusOK)
+	}
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, answer.Body)
+}
+
+// cacheStatus is the Cache-Status of an answer (RFC 9211).
+func cacheStatus(a *cache.Answer) string {
+	switch a.Status {
+	case cache.Hit:
+		return "freshet; hit; ttl=" + seconds(a.TTL) + "; detail=redis"
+	case cache.Miss:
+		if a.Stored {
+			return "freshet; fwd=miss; stored"
+		}
+		return "freshet; fwd=miss"
+	default:
+		return "freshet; fwd=bypass; detail=" + a.Reason
+	}
+}
+
+func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+
+// matches compares an If-None-Match header with an entity tag, weakly (RFC 9110, section 13.1.2).
+func matches(header, etag string) bool {
+	for candidate := range strings.SplitSeq(header, ",") {
+		candidate = strings.TrimSpace(candidate)
+		if candidate == "*" || strings.TrimPrefix(candidate, "W/") == etag {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,95 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/labstack/echo/v4"
+
+	"freshet/events"
+	"freshet/query"
+)
+
+// write runs a query that changes something. It never touches the cache: the log does.
+func (a *API) write(q *query.Query) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := a.authorize(c); err != nil {
+			return err
+		}
+		raw, err := io.ReadAll(c.Request().Body)
+		if err != nil {
+			return err
+		}
+		body, err := query.ParseBody(raw)
+		if err != nil {
+			return err
+		}
+		args, err := q.Bind(query.Values{Path: pathParams(c), Query: c.QueryParams(), Body: body})
+		if err != nil {
+			return err
+		}
+		return a.execute(c, q, args)
+	}
+}
+
+func (a *API) execute(c echo.Context, q *query.Query, args query.Args) error {
+	var (
+		result   []byte
+		position events.Position
+	)
+	err := a.withConn(c.Request().Context(), func(ctx context.Context, conn *pgxpool.Conn) error {
+		if err := conn.QueryRow(ctx, q.Text, args.Values()...).Scan(&result); err != nil {
+			return err
+		}
+		// The statement has committed: whatever it wrote ends at or below this position.
+		var insert string
+		if err := conn.QueryRow(ctx, "SELECT pg_current_wal_insert_lsn()::text").Scan(&insert); err != nil {
+			a.log.Warn("a write was done, but its position is not known", "query", q.Name, "error", err)
+			return nil
+		}
+		lsn, err := events.ParsePosition(insert)
+		position = events.Position(a.wal.End(uint64(lsn)))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("query %s: %w", q.Name, err)
+	}
+	h := c.Response().Header()
+	h.Set(echo.HeaderCacheControl, "no-store")
+	if position != 0 {
+		h.Set(headerPosition, position.String())
+	}
+	if result == nil {
+		return notFound
+	}
+	status := http.StatusOK
+	if q.Method == http.MethodPost {
+		status = http.StatusCreated
+	}
+	return c.Blob(status, echo.MIMEApplicationJSON, result)
+}
+
+// authorize wants the admin token. Digests are compared, in constant time, so that neither length nor content leaks.
+func (a *API) authorize(c echo.Context) error {
+	if a.cfg.AdminToken == "" {
+		return &problem{Status: http.StatusForbidden, Detail: "writes are switched off: the server has no FRESHET_ADMIN_TOKEN"}
+	}
+	token, ok := bearer(c.Request())
+	given, want := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(a.cfg.AdminToken))
+	if !ok || subtle.ConstantTimeCompare(given[:], want[:]) != 1 {
+		c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="freshet"`)
+		return &problem{Status: http.StatusUnauthorized, Detail: "this needs the header Authorization: Bearer <admin token>"}
+	}
+	return nil
+}
+
+var (
+	errPoolTimeout      = errors.New("no connection to Postgres in time")
+	errStatementTimeout = errors.New("the statement took too long")
+)

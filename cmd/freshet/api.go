@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"freshet/api"
+	"freshet/cache"
+	"freshet/example"
+	"freshet/internal/config"
+	"freshet/internal/postgres"
+	"freshet/query"
+)
+
+func apiCommand() *cobra.Command {
+	var (
+		db     config.Database
+		redis  config.Redis
+		source config.Source
+		c      config.API
+		log    config.Log
+	)
+	cmd := &cobra.Command{
+		Use:   "api",
+		Short: "Serve reads declared as SQL files from the cache, and writes",
+		Long: `Serves each SQL file of --queries as an HTTP endpoint: reads from the cache, writes to Postgres.
+
+Without Redis, cdc or the invalidator reads are answered by Postgres: slower, never stale.`,
+	}
+	return withSettings(cmd, func(cmd *cobra.Command, _ *config.Set) error {
+		return runAPI(cmd.Context(), db, redis, source, c, log.Logger(cmd.ErrOrStderr()), nil)
+	}, &db, &redis, &source, &c, &log)
+}
+
+// runAPI serves until ctx ends. listening, if not nil, is called with the URL once requests are accepted.
+func runAPI(ctx context.Context, db config.Database, redis config.Redis, source config.Source, c config.API,
+	log *slog.Logger, listening func(url string),
+) error {
+	queries, err := loadQueries(c)
+	if err != nil {
+		return err
+	}
+	pool, err := postgres.NewPool(ctx, db, "freshet api "+source.Name)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	client, err := connectRedis(ctx, redis, "freshet-api", false)
+	if err != nil {
+		return err
+	}
+	defer client.Close() //nolint:errcheck // nothing is buffered in it
+	a, err := api.New(ctx, api.Config{
+		Addr: c.Addr, Pool: pool, Store: cache.NewRedis(client, cache.DefaultPrefix), Queries: queries,
+		Publication: source.Publication, AdminToken: c.AdminToken, MaxStaleness: c.MaxStaleness,
+		ConnectionTimeout: db.ConnectionTimeout, CommandTimeout: db.CommandTimeout,
+		BodyLimit: c.BodyLimit, RequestTimeout: c.RequestTimeout, DrainTimeout: c.DrainTimeout,
+		Version: version, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := a.Listen(ctx); err != nil {
+		return err
+	}
+	if listening != nil {
+		listening(a.URL())
+	}
+	return a.Run(ctx)
+}
+
+// loadQueries reads the example's files, one's own, or both.
+func loadQueries(c config.API) ([]*query.Query, error) {
+	var all []*query.Query
+	var problems []error
+	if c.Example {
+		queries, err := query.Load(example.Queries())
+		all, problems = append(all, queries...), append(problems, err)
+	}
+	if c.QueriesDir != "" {
+		queries, err := query.Load(os.DirFS(c.QueriesDir))
+		all, problems = append(all, queries...), append(problems, err)
+		if err == nil && len(queries) == 0 {
+			problems = append(problems, fmt.Errorf("the folder %s has no .sql file", c.QueriesDir))
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return all, query.Unique(all)
+}

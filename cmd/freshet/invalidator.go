@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"freshet/cache"
+	"freshet/internal/config"
+	"freshet/internal/postgres"
+	"freshet/invalidator"
+)
+
+func invalidatorCommand() *cobra.Command {
+	var (
+		db     config.Database
+		redis  config.Redis
+		nats   config.NATS
+		source config.Source
+		log    config.Log
+	)
+	cmd := &cobra.Command{
+		Use:   "invalidator",
+		Short: "Clear in Redis what each change touches, and advance the watermark",
+		Long: `Consumes the log from JetStream, clears the buckets that each change touches, and advances the cache's watermark.
+
+Postgres is asked only for the list of shapes, at the start and when it changes. Several invalidators may run on one Redis.`,
+	}
+	return withSettings(cmd, func(cmd *cobra.Command, _ *config.Set) error {
+		return runInvalidator(cmd.Context(), db, redis, nats, source, log.Logger(cmd.ErrOrStderr()), nil)
+	}, &db, &redis, &nats, &source, &log)
+}
+
+// invalidatorConnections bounds the pool: a question now and then.
+const invalidatorConnections = 2
+
+// runInvalidator runs until ctx ends. applied, if not nil, is called with each state that was stored.
+func runInvalidator(ctx context.Context, db config.Database, redis config.Redis, nats config.NATS, source config.Source,
+	log *slog.Logger, applied func(cache.State),
+) error {
+	db.MinConnections, db.MaxConnections = 0, min(db.MaxConnections, invalidatorConnections)
+	pool, err := postgres.NewPool(ctx, db, "freshet invalidator "+source.Name)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	client, err := connectRedis(ctx, redis, "freshet-invalidator", true)
+	if err != nil {
+		return err
+	}
+	defer client.Close() //nolint:errcheck // nothing is buffered in it
+	conn, err := connectNATS(nats, "freshet invalidator "+source.Name, log)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return fmt.Errorf("use JetStream: %w", err)
+	}
+	registry := &cache.Registry{Pool: pool, Publication: source.Publication, Log: log}
+	return invalidator.New(invalidator.Config{
+		Source: source.Name, JetStream: js, Store: cache.NewRedis(client, cache.DefaultPrefix),
+		Ready: registry.Ready, Log: log, OnApplied: applied,
+	}).Run(ctx)
+}

@@ -1,0 +1,71 @@
+package config
+
+import (
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// API is what the HTTP process serves and within which limits.
+type API struct {
+	Addr       string // host:port to listen on; port 0 lets the system choose
+	QueriesDir string // folder of one's own SQL files; empty: none
+
+	// Example serves the embedded example queries. What it is set to before
+	// Register is its default: true for freshet dev.
+	Example bool
+
+	AdminToken   string        // bearer token of writes and admin calls; empty: they are refused
+	MaxStaleness time.Duration // a cached answer may be this far behind, if the request says nothing
+
+	BodyLimit      int64         // bytes of a request body
+	RequestTimeout time.Duration // for one request, waiting included
+	DrainTimeout   time.Duration // for requests in progress when the process is told to stop
+}
+
+// Register adds the settings to s.
+func (a *API) Register(s *Set) {
+	s.String(&a.Addr, "http-addr", "FRESHET_HTTP_ADDR", "127.0.0.1:8080",
+		"address to serve HTTP on", Validate("host:port, such as 127.0.0.1:8080 or :8080", isListenAddress))
+	s.String(&a.QueriesDir, "queries", "FRESHET_QUERIES", "",
+		"folder of the SQL files to serve", Validate("the path of a folder", isFolder))
+	s.Bool(&a.Example, "example", "FRESHET_EXAMPLE", a.Example,
+		"serve the example application's queries")
+	s.String(&a.AdminToken, "admin-token", "FRESHET_ADMIN_TOKEN", "",
+		"bearer token of writes and admin calls; without one they are refused", Secret(),
+		Validate("a token of visible ASCII characters", isBearerToken))
+	s.Duration(&a.MaxStaleness, "max-staleness", "FRESHET_MAX_STALENESS", 5*time.Second,
+		"how far behind a cached answer may be, unless the request asks for less", AtLeast(time.Millisecond))
+	s.Bytes(&a.BodyLimit, "body-limit", "FRESHET_BODY_LIMIT", 1<<20,
+		"largest request body", Between[int64](1, 1<<30))
+	s.Duration(&a.RequestTimeout, "request-timeout", "FRESHET_REQUEST_TIMEOUT", 35*time.Second,
+		"time for one request", AtLeast(time.Millisecond))
+	s.Duration(&a.DrainTimeout, "drain-timeout", "FRESHET_DRAIN_TIMEOUT", 10*time.Second,
+		"time for requests in progress to finish when stopping")
+	s.Rule("at least one of them, or there is nothing to serve",
+		func() bool { return a.QueriesDir != "" || a.Example },
+		"FRESHET_QUERIES", "FRESHET_EXAMPLE")
+}
+
+// isListenAddress reports whether addr is host:port with a numeric port.
+func isListenAddress(addr string) bool {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
+}
+
+// isFolder reports whether path is a folder that exists.
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+// isBearerToken reports whether an Authorization header can carry the token.
+func isBearerToken(token string) bool {
+	return !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
+}

@@ -1,0 +1,34 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"freshet/internal/config"
+)
+
+// NewPool connects to the database, with the settings' limits. The first connection is made now, so that a wrong URL is an
+// error here. name is the application_name that Postgres shows.
+func NewPool(ctx context.Context, settings config.Database, name string) (*pgxpool.Pool, error) {
+	cfg, err := pgxpool.ParseConfig(settings.URL)
+	if err != nil {
+		return nil, fmt.Errorf("read the database URL: %w", err)
+	}
+	cfg.MinConns, cfg.MaxConns = int32(settings.MinConnections), int32(settings.MaxConnections)
+	cfg.ConnConfig.ConnectTimeout = settings.ConnectionTimeout
+	cfg.ConnConfig.RuntimeParams["application_name"] = name
+	// The server ends a statement by itself, should nobody be left to cancel it.
+	cfg.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(settings.CommandTimeout.Milliseconds(), 10)
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("connect to Postgres: %w", err)
+	}
+	if err := pool.Ping(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("connect to Postgres: %w", err)
+	}
+	return pool, nil
+}

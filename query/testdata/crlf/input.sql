@@ -1,0 +1,8 @@
+-- name: crlf
+-- route: GET /
+-- param: id bigint
+-- result: one
+-- depends: t(id)
+SELECT *
+FROM t
+WHERE id = :id

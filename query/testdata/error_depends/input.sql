@@ -1,0 +1,19 @@
+-- name: d
+-- route: GET /d
+-- param: n numeric
+-- param: o int, optional
+-- param: p int = 1
+-- result: one
+-- depends: blogs
+-- depends: blogs(x = )
+-- depends: blogs(x = 1.5)
+-- depends: blogs(status
+-- depends: blogs(a = :pp), blogs(a = :n), blogs(a = :o), blogs(a = :p)
+-- depends: blogs(p, p)
+-- depends: blogs() users()
+-- depends: .users(), blogs()
+-- depends: "open(x)
+-- depends: blogs(a = :)
+-- depends: s.()
+-- depends: blogs('x')
+SELECT :n, :o

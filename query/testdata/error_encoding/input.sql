@@ -1,0 +1,2 @@
+-- name: s
+SELECT ÿ

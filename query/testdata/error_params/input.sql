@@ -1,0 +1,24 @@
+-- name: Bad Name
+-- route: GET /a/{id}/{other}/{tags}
+-- param: id integer
+-- param: x
+-- param: Limit int
+-- param: limit int = 51, max 50
+-- param: limit int
+-- param: a text = null
+-- param: b int, mni 1
+-- param: c int, min one
+-- param: d text, min 1
+-- param: e int = 1 optional
+-- param: f int = 1, optional
+-- param: g uuid = 12
+-- param: h int =
+-- param: i text = 'open
+-- param: j timetz
+-- param: tags text[], optional
+-- param: k text = 'x' y
+-- param: l int, one of 1|2
+-- param: m text, max_len -1
+-- result: one
+-- depends: t()
+SELECT :limti

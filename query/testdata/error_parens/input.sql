@@ -1,0 +1,6 @@
+-- name: s
+-- route: GET /s
+-- result: one
+-- depends: t()
+SELECT (1
+  , ')' -- )

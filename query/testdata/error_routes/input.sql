@@ -1,0 +1,3 @@
+-- name: r
+-- route: GET /a//b
+SELECT 1
