@@ -36,7 +36,12 @@ type probe struct {
 // insert position, not the flushed one: a transaction that commits asynchronously is visible before it is flushed.
 const probeSQL = `SELECT clock_timestamp(), pg_current_wal_insert_lsn()::text, pg_current_snapshot()::text`
 
+// lookTimeout bounds one question. Postgres answers it without touching a table; if it does not, the connection is dead.
+const lookTimeout = 10 * time.Second
+
 func (b *barrier) look(ctx context.Context) (probe, postgres.Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
 	var (
 		p                  probe
 		position, snapshot string

@@ -140,7 +140,11 @@ func (s *session) announce(ctx context.Context, st start, pub *publisher) error 
 	if err != nil {
 		return err
 	}
-	s.log.Error("RESET: the log begins anew, caches clear everything", "reason", st.reset, "position", pub.position)
+	if st.end.sequence == 0 && !st.slot.exists {
+		s.log.Info("the log begins", "position", pub.position)
+	} else {
+		s.log.Error("RESET: the log begins anew, caches clear everything", "reason", st.reset, "position", pub.position)
+	}
 	m, err := events.Reset{Source: s.cfg.Source, Reason: st.reset, Position: pub.position, At: probe.at}.Message(s.id)
 	if err != nil {
 		return err

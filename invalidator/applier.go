@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,6 +21,8 @@ const (
 	// batchMessages and batchTags bound what one script applies.
 	batchMessages = 256
 	batchTags     = 5000
+	// loadTimeout bounds the reading of the list of shapes.
+	loadTimeout = 10 * time.Second
 )
 
 // applier is one session: a stored state, and the shapes to match.
@@ -37,6 +40,8 @@ type applier struct {
 // of its table is visible already, and entries filled from now on see it; everything else will still be matched. One that is
 // missing was retired, and is retired here with the next batch.
 func (a *applier) load(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
 	shapes, err := a.cfg.Ready(ctx)
 	if err != nil {
 		return err
@@ -305,30 +310,12 @@ func (a *applier) stored(b cache.Batch) {
 	}
 }
 
-// restart applies a reset: a new chain at the reset's place in the log. Shapes are read again, as their events may be among what
-// was lost.
+// restart applies a reset: a new chain at the reset's place in the log.
 func (a *applier) restart(ctx context.Context, s *step) error {
-	if err := a.load(ctx); err != nil {
+	if err := a.newChain(ctx, s.next); err != nil {
 		return err
 	}
-	next := s.next
-	next.Chain = cache.NewToken()
-	next.Generations = map[string]string{}
-	for name := range a.matcher.shapes {
-		next.Generations[name] = cache.NewToken()
-	}
-	ok, err := a.cfg.Store.Begin(ctx, a.state, next)
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return errMoved
-	}
-	a.log.Error("RESET: everything cleared, a new chain begins", "reason", s.restart, "sequence", next.Sequence)
-	a.state = next
-	if a.cfg.OnBegin != nil {
-		a.cfg.OnBegin(s.restart)
-	}
-	a.requestSweep("")
+	a.log.Error("RESET: everything cleared, a new chain begins", "reason", s.restart, "sequence", s.next.Sequence)
+	a.began(s.restart)
 	return nil
 }

@@ -146,20 +146,29 @@ func (v *Invalidator) session(ctx context.Context) error {
 	return err
 }
 
-// begin clears everything in one step, by a new chain, and goes on from the end of the stream. Readers that filled from Postgres
-// after this see whatever the log said before.
+// begin clears everything and goes on from the end of the stream. Readers that fill from Postgres after this see whatever the log
+// said before.
 func (a *applier) begin(ctx context.Context, reason string) error {
-	next := cache.State{Chain: cache.NewToken()}
-	var err error
 	// The place in the log first: whatever stands before it is visible to the SELECT of load (rule 1).
-	if next.Sequence, err = a.beginning(ctx); err != nil {
-		return err
-	}
-	shapes, err := a.cfg.Ready(ctx)
+	sequence, err := a.beginning(ctx)
 	if err != nil {
 		return err
 	}
-	a.matcher = newMatcher(shapes)
+	if err := a.newChain(ctx, cache.State{Sequence: sequence}); err != nil {
+		return err
+	}
+	a.log.Info("everything cleared, a new chain begins", "reason", reason, "sequence", sequence)
+	a.began(reason)
+	return nil
+}
+
+// newChain clears everything in one step: entries are bound to the chain. The shapes are read again, as their events may be among
+// what was lost.
+func (a *applier) newChain(ctx context.Context, next cache.State) error {
+	if err := a.load(ctx); err != nil {
+		return err
+	}
+	next.Chain = cache.NewToken()
 	next.Generations = map[string]string{}
 	for name := range a.matcher.shapes {
 		next.Generations[name] = cache.NewToken()
@@ -171,13 +180,15 @@ func (a *applier) begin(ctx context.Context, reason string) error {
 	if !ok {
 		return errMoved
 	}
-	a.log.Warn("everything cleared, a new chain begins", "reason", reason, "sequence", next.Sequence)
 	a.state = next
+	return nil
+}
+
+func (a *applier) began(reason string) {
 	if a.cfg.OnBegin != nil {
 		a.cfg.OnBegin(reason)
 	}
 	a.requestSweep("")
-	return nil
 }
 
 // beginning is the sequence after which the log is applied when everything was cleared: just before the last watermark, so that
