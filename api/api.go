@@ -56,6 +56,9 @@ type API struct {
 	echo     *echo.Echo
 	listener net.Listener
 	draining atomic.Bool
+	// abandoned ends when the drain timeout is over: statements still running are given up.
+	abandoned context.Context //nolint:containedctx // its life is that of the api, not of a call
+	abandon   context.CancelFunc
 }
 
 // New checks everything that can be checked before the first request: that each statement prepares, and that no two routes
@@ -65,7 +68,16 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &API{cfg: cfg, log: cfg.Log.With("component", "api")}
+	a.abandoned, a.abandon = context.WithCancel(context.WithoutCancel(ctx))
+	if err := query.Unique(cfg.Queries); err != nil {
+		return nil, err
+	}
 	a.registry = &cache.Registry{Pool: cfg.Pool, Publication: cfg.Publication, Log: a.log}
+	// First of all whether our own tables are there: without them the files' tables are mostly missing too, and that is not the
+	// thing to say.
+	if _, err := a.registry.Ready(ctx); err != nil {
+		return nil, err
+	}
 	if err := prepareAll(ctx, cfg.Pool, cfg.Queries); err != nil {
 		return nil, err
 	}
@@ -148,6 +160,7 @@ func (a *API) Run(ctx context.Context) error {
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.DrainTimeout)
 		defer cancel()
 		if err := server.Shutdown(drain); err != nil {
+			a.abandon()
 			return fmt.Errorf("requests were still in progress when the drain timeout ended: %w", errors.Join(err, server.Close()))
 		}
 		return nil
@@ -157,6 +170,7 @@ func (a *API) Run(ctx context.Context) error {
 	a.log.Info("serving", "url", a.URL(), "queries", len(a.cfg.Queries))
 	err := g.Wait()
 	a.reader.Close()
+	a.abandon()
 	return err
 }
 

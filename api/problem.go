@@ -131,7 +131,8 @@ func (a *API) fail(err error, c echo.Context) {
 	if p.retryAfter {
 		h.Set(echo.HeaderRetryAfter, "1")
 	}
-	if p.Status != http.StatusNotFound {
+	// That there is no such row says itself how it may be cached; every other 404 could be kept by a proxy (RFC 9110, section 15.1).
+	if p.Status != http.StatusNotFound || h.Get(echo.HeaderCacheControl) == "" {
 		h.Set(echo.HeaderCacheControl, "no-store")
 	}
 	body, encodeErr := json.Marshal(p)

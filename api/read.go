@@ -33,7 +33,11 @@ func (a *API) read(q *query.Query, dependencies []dependency) echo.HandlerFunc {
 	}
 	fingerprint := q.Name + "@" + q.Fingerprint() + "?"
 	return func(c echo.Context) error {
-		args, err := q.Bind(query.Values{Path: pathParams(c), Query: c.QueryParams()})
+		values, err := valuesOf(c)
+		if err != nil {
+			return err
+		}
+		args, err := q.Bind(values)
 		if err != nil {
 			return err
 		}
@@ -85,6 +89,9 @@ func (a *API) fill(ctx context.Context, q *query.Query, args query.Args) (cache.
 // withConn runs do with a connection of the pool. The wait for one is bounded apart from the statement, so that the client
 // learns which of the two it was.
 func (a *API) withConn(ctx context.Context, do func(context.Context, *pgxpool.Conn) error) error {
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	defer context.AfterFunc(a.abandoned, giveUp)()
 	wait, cancel := context.WithTimeoutCause(ctx, a.cfg.ConnectionTimeout, errPoolTimeout)
 	defer cancel()
 	conn, err := a.cfg.Pool.Acquire(wait)
@@ -122,7 +129,7 @@ func respond(c echo.Context, answer *cache.Answer) error {
 		return notFound
 	}
 	h.Set(headerETag, answer.ETag)
-	if matches(c.Request().Header.Get("If-None-Match"), answer.ETag) {
+	if matches(c.Request().Header.Values("If-None-Match"), answer.ETag) {
 		return c.NoContent(http.StatusNotModified)
 	}
 	h.Set(echo.HeaderContentLength, strconv.Itoa(len(answer.Body)))
@@ -150,9 +157,10 @@ func cacheStatus(a *cache.Answer) string {
 
 func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
 
-// matches compares an If-None-Match header with an entity tag, weakly (RFC 9110, section 13.1.2).
-func matches(header, etag string) bool {
-	for candidate := range strings.SplitSeq(header, ",") {
+// matches compares If-None-Match with an entity tag, weakly (RFC 9110, section 13.1.2). A list may be split into several lines. A
+// foreign tag with a comma in it comes apart, and its parts are none of ours: those have only letters and digits.
+func matches(lines []string, etag string) bool {
+	for candidate := range strings.SplitSeq(strings.Join(lines, ","), ",") {
 		candidate = strings.TrimSpace(candidate)
 		if candidate == "*" || strings.TrimPrefix(candidate, "W/") == etag {
 			return true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -26,7 +27,11 @@ func (a *API) routes(ctx context.Context) error {
 		a.logRequest,
 		middleware.Recover(),
 		middleware.BodyLimit(fmt.Sprintf("%dB", a.cfg.BodyLimit)),
-		middleware.ContextTimeout(a.cfg.RequestTimeout),
+		// Without its error handler: problemOf tells a statement that was too slow from a Postgres that is not there.
+		middleware.ContextTimeoutWithConfig(middleware.ContextTimeoutConfig{
+			Timeout:      a.cfg.RequestTimeout,
+			ErrorHandler: func(err error, _ echo.Context) error { return err },
+		}),
 	)
 	e.Pre(cleanRequestID)
 	for _, q := range a.cfg.Queries {
@@ -41,15 +46,19 @@ func (a *API) routes(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		read := a.read(q, tags)
-		e.GET(q.Path, read)
-		e.HEAD(q.Path, read)
+		readable(e, q.Path, a.read(q, tags))
 	}
-	e.GET("/health", a.health)
-	e.GET("/health/ready", a.ready)
-	e.GET("/", a.index)
+	readable(e, "/health", a.health)
+	readable(e, "/health/ready", a.ready)
+	readable(e, "/", a.index)
 	a.echo = e
 	return nil
+}
+
+// readable adds a route for GET and HEAD, which every server has to answer (RFC 9110, section 9.1). net/http drops the body.
+func readable(e *echo.Echo, path string, handler echo.HandlerFunc) {
+	e.GET(path, handler)
+	e.HEAD(path, handler)
 }
 
 func checkPath(q *query.Query) error {
@@ -117,17 +126,36 @@ func (a *API) schemaOf(ctx context.Context, d query.Dependency) (string, error) 
 	return schema, nil
 }
 
-// fieldOf names a cached result: the query, a fingerprint of its file, and the parameters.
-func fieldOf(q *query.Query, args query.Args) string {
-	return q.Name + "@" + q.Fingerprint() + "?" + args.Key()
+// valuesOf reads the parameters that the URL carries.
+func valuesOf(c echo.Context) (query.Values, error) {
+	path, err := pathParams(c)
+	if err != nil {
+		return query.Values{}, err
+	}
+	// Not URL.Query, which leaves out what it cannot read: a default would then answer for a parameter that was sent.
+	values, err := url.ParseQuery(c.Request().URL.RawQuery)
+	if err != nil {
+		return query.Values{}, &problem{Status: http.StatusBadRequest, Detail: "the query string is malformed: " + err.Error()}
+	}
+	return query.Values{Path: path, Query: values}, nil
 }
 
-func pathParams(c echo.Context) map[string]string {
-	values := make(map[string]string, len(c.ParamNames()))
+// pathParams resolves escapes: echo matches, and returns, the path as it was sent where that differs from how Go would write it
+// (URL.RawPath), such as c%2B%2B.
+func pathParams(c echo.Context) (map[string]string, error) {
+	raw := c.ParamValues()
+	values := make(map[string]string, len(raw))
 	for i, name := range c.ParamNames() {
-		values[name] = c.ParamValues()[i]
+		values[name] = raw[i]
+		if c.Request().URL.RawPath == "" {
+			continue
+		}
+		var err error
+		if values[name], err = url.PathUnescape(raw[i]); err != nil {
+			return nil, &problem{Status: http.StatusBadRequest, Detail: "the path is malformed: " + err.Error()}
+		}
 	}
-	return values
+	return values, nil
 }
 
 func bearer(r *http.Request) (token string, ok bool) {

@@ -30,7 +30,12 @@ func (a *API) write(q *query.Query) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		args, err := q.Bind(query.Values{Path: pathParams(c), Query: c.QueryParams(), Body: body})
+		values, err := valuesOf(c)
+		if err != nil {
+			return err
+		}
+		values.Body = body
+		args, err := q.Bind(values)
 		if err != nil {
 			return err
 		}

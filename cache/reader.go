@@ -9,9 +9,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"freshet/events"
 )
@@ -172,7 +175,7 @@ func (r *Reader) miss(ctx context.Context, req Request, fill Fill) (*Answer, err
 	if answer := r.hit(l); answer != nil {
 		return answer, nil
 	}
-	return r.flights.do(ctx, flightKey(req.Field, l.bound), 0, func(ctx context.Context) (*Answer, error) {
+	return r.flights.do(ctx, flightKey(req.Field, l.bound), anyAge, func(ctx context.Context) (*Answer, error) {
 		filled := time.Now()
 		result, err := fill(ctx)
 		if err != nil {
@@ -181,8 +184,7 @@ func (r *Reader) miss(ctx context.Context, req Request, fill Fill) (*Answer, err
 		answer := &Answer{Result: result, Status: Miss, TTL: req.TTL, Position: l.position}
 		e := &Entry{Bound: l.bound, Filled: filled, Expires: filled.Add(req.TTL), Position: l.position, Result: result}
 		if err := r.cfg.Store.put(ctx, req.Tags[0], req.Field, e, r.cfg.MaxTTL); err != nil {
-			r.breaker.failed()
-			r.cfg.Log.Warn("an answer could not be stored in the cache", "entry", req.Field, "error", err)
+			r.failed("an answer could not be stored in the cache", err)
 			return answer, nil
 		}
 		answer.Stored = true
@@ -192,6 +194,9 @@ func (r *Reader) miss(ctx context.Context, req Request, fill Fill) (*Answer, err
 
 // bypass answers from Postgres without the cache. Requests share a statement that is younger than what they tolerate.
 func (r *Reader) bypass(ctx context.Context, req Request, l *look, reason string, fill Fill) (*Answer, error) {
+	if ctx.Err() != nil { // nobody waits for a statement that would begin now
+		return nil, context.Cause(ctx)
+	}
 	return r.flights.do(ctx, "bypass "+reason+" "+req.Field, req.MaxStaleness, func(ctx context.Context) (*Answer, error) {
 		result, err := fill(ctx)
 		if err != nil {
@@ -212,11 +217,21 @@ func (r *Reader) ask(ctx context.Context, do func(context.Context) (*look, error
 	}
 	l, err := do(ctx)
 	if err != nil && ctx.Err() == nil {
-		if r.breaker.failed() {
-			r.cfg.Log.Warn("Redis cannot be used; reads go to Postgres", "error", err)
-		}
+		r.failed("Redis cannot be used; reads go to Postgres", err)
 	}
 	return l, err
+}
+
+// failed opens the breaker, unless the server has answered: an error of its own (full, read-only, a key of a foreign type) is
+// as quick as an answer, and other requests may well be served.
+func (r *Reader) failed(what string, err error) {
+	var reply redis.Error
+	if !errors.As(err, &reply) {
+		r.breaker.trip()
+	}
+	if r.breaker.mayLog() {
+		r.cfg.Log.Warn(what, "error", err)
+	}
 }
 
 var errBreaker = errors.New("Redis has just failed")
@@ -234,10 +249,11 @@ const (
 
 func (b *breaker) open() bool { return time.Now().UnixNano() < b.until.Load() }
 
-// failed opens the breaker; it returns true when the failure should be logged.
-func (b *breaker) failed() bool {
+func (b *breaker) trip() { b.until.Store(time.Now().UnixNano() + int64(breakerPause)) }
+
+// mayLog is true once in breakerLog.
+func (b *breaker) mayLog() bool {
 	now := time.Now().UnixNano()
-	b.until.Store(now + int64(breakerPause))
 	last := b.logged.Load()
 	return now-last > breakerLog && b.logged.CompareAndSwap(last, now)
 }
@@ -253,6 +269,7 @@ type flights struct {
 
 type flight struct {
 	began  time.Time
+	joined int // requests beside the one that began it; guarded by flights.mu
 	done   chan struct{}
 	answer *Answer
 	err    error
@@ -271,12 +288,17 @@ func flightKey(field string, bound []string) string {
 	return string(key)
 }
 
-// do joins a flight of that key, or begins one. youngerThan, if not 0, is the age from which on a flight is not joined.
+// anyAge is for requests that may join a flight whenever it began.
+const anyAge = time.Duration(math.MaxInt64)
+
+// do joins a flight of that key that is younger than youngerThan, or begins one. With 0 it always begins one.
 func (f *flights) do(ctx context.Context, key string, youngerThan time.Duration, run func(context.Context) (*Answer, error)) (*Answer, error) {
 	f.mu.Lock()
 	fl := f.running[key]
-	if fl == nil || youngerThan > 0 && time.Since(fl.began) >= youngerThan {
+	if fl == nil || time.Since(fl.began) >= youngerThan {
 		fl = f.begin(ctx, key, run)
+	} else {
+		fl.joined++
 	}
 	f.mu.Unlock()
 	select {

@@ -168,6 +168,9 @@ func (r *Redis) put(ctx context.Context, t Tag, field string, e *Entry, expiry t
 // Load reads the state. found is false if there is none: then everything must be cleared, and a new chain begun.
 func (r *Redis) Load(ctx context.Context) (s State, found bool, err error) {
 	fields, err := r.client.HGetAll(ctx, r.watermark()).Result()
+	if redis.HasErrorPrefix(err, "WRONGTYPE") { // overwritten by other hands: no hash, let alone a state
+		fields, err = map[string]string{"": ""}, nil
+	}
 	if err != nil {
 		return State{}, false, fmt.Errorf("read the watermark: %w", err)
 	}

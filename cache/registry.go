@@ -126,10 +126,8 @@ func (r *Registry) Activate(ctx context.Context, shapes []Shape) error {
 
 // Ready lists the shapes that are ready.
 func (r *Registry) Ready(ctx context.Context) ([]Shape, error) {
-	rows, err := r.Pool.Query(ctx, `SELECT schema_name, table_name, columns FROM freshet.shapes WHERE ready`)
-	if err != nil {
-		return nil, fmt.Errorf("read freshet.shapes: %w", err)
-	}
+	// An error of Query comes again from CollectRows.
+	rows, _ := r.Pool.Query(ctx, `SELECT schema_name, table_name, columns FROM freshet.shapes WHERE ready`)
 	shapes, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Shape, error) {
 		var schema, table string
 		var columns []string

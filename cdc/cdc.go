@@ -60,6 +60,9 @@ func New(cfg Config) (*CDC, error) {
 	case cfg.Source == "" || cfg.Slot == "" || cfg.Publication == "":
 		return nil, errors.New("cdc: source, slot and publication must have names")
 	}
+	if events.EscapeToken(cfg.Source) != cfg.Source {
+		return nil, fmt.Errorf("cdc: the source %q must be of ASCII letters, digits, '_' and '-': it is part of NATS subjects", cfg.Source)
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -120,13 +123,16 @@ func (c *CDC) fatal(err error) bool {
 	if errors.As(err, &setup) || errors.Is(err, postgres.ErrNotMigrated) {
 		return true
 	}
-	// Two cdc that start together race for the slot, and for the stream: the loser stands by.
-	return !postgres.IsCode(err, "55006") && !isWrongSequence(err)
+	return !lostRace(err)
 }
 
-func isWrongSequence(err error) bool {
+// lostRace tells whether another cdc that started at the same time was faster: with the slot (it is in use, or
+// exists already) or with the stream. The loser tries again, and stands by.
+func lostRace(err error) bool {
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+	return postgres.IsCode(err, "55006") || // object_in_use
+		postgres.IsCode(err, "42710") || // duplicate_object
+		errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
 }
 
 func (c *CDC) streaming() {

@@ -26,7 +26,7 @@ func TestChangesReachTheStream(t *testing.T) {
 	require.True(t, c.Last)
 	require.Equal(t, []events.Change{
 		{Op: events.Insert, Key: row("id", "1"), New: row("id", "1", "name", "a")},
-		{Op: events.Insert, Key: row("id", "2"), New: append(row("id", "2"), events.Field{Name: "name", Null: true})},
+		{Op: events.Insert, Key: row("id", "2"), New: append(row("id", "2"), null("name"))},
 	}, c.Changes)
 	require.Equal(t, []events.Change{
 		{Op: events.Update, Key: row("id", "1"), Old: row("id", "1"), New: row("id", "1", "name", "b")},
@@ -35,11 +35,4 @@ func TestChangesReachTheStream(t *testing.T) {
 	require.Equal(t, []events.Change{{Op: events.Truncate}}, r.changes().Changes)
 	w := r.watermark(h.position(t))
 	require.False(t, w.At.IsZero())
-}
-
-func row(pairs ...string) (r events.Row) {
-	for i := 0; i < len(pairs); i += 2 {
-		r = append(r, events.Field{Name: pairs[i], Value: pairs[i+1]})
-	}
-	return r
 }

@@ -35,10 +35,13 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for name, value := range sessionParams {
+		cfg.RuntimeParams[name] = value
+	}
 	cfg.RuntimeParams["application_name"] = applicationName + " " + s.cfg.Source + " (queries)"
 	for _, conn := range []**pgx.Conn{&s.sql, &s.catalog} {
 		if *conn, err = pgx.ConnectConfig(ctx, cfg); err != nil {
-			return fmt.Errorf("connect to Postgres: %w", err)
+			return fmt.Errorf("connect to Postgres (does it run, and is DATABASE_URL right?): %w", err)
 		}
 	}
 	if err := checkServer(ctx, s.sql); err != nil {
@@ -67,6 +70,16 @@ func (s *session) connect(ctx context.Context) error {
 	return nil
 }
 
+// sessionParams keep the settings of a role or a database from breaking what cdc does with its connections.
+var sessionParams = map[string]string{
+	// A commit of our own must not wait for a standby: while one hangs the barrier has to go on looking.
+	"synchronous_commit": "local",
+	// Making a slot waits for other transactions, and a cdc that stands by is idle for long.
+	"statement_timeout":    "0",
+	"lock_timeout":         "0",
+	"idle_session_timeout": "0",
+}
+
 // replicationParams fix how values are printed: the log's contract, whatever the role's or the database's defaults are.
 var replicationParams = map[string]string{
 	"replication":        "database",
@@ -84,6 +97,9 @@ func (s *session) close() {
 	// The replication connection first: a server that shuts down waits for it.
 	if s.repl != nil {
 		_ = s.repl.Close(ctx) // the session is over; an error changes nothing
+	}
+	if s.js != nil {
+		s.js.CleanupPublisher() // each has a subscription and a goroutine for its acknowledgements
 	}
 	for _, conn := range []*pgx.Conn{s.sql, s.catalog} {
 		if conn != nil {

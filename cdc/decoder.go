@@ -18,6 +18,14 @@ type item struct {
 	end events.Position
 }
 
+// size is the memory that an item holds.
+func (it item) size() int {
+	if it.body == nil {
+		return 0
+	}
+	return len(it.body.Data)
+}
+
 // DecodeError is an event that cannot be decoded. cdc stops on it: skipping it would leave caches stale for ever.
 type DecodeError struct {
 	// Position is where the event stands in the WAL.
@@ -36,9 +44,9 @@ type decoder struct {
 	builder events.Builder
 	// resume says what the log has already.
 	resume resumePoint
-	// primaryKey looks a table's primary key up; for people and consumers, see events.Change.Key.
-	primaryKey func(ctx context.Context, relation uint32) ([]string, error)
-	emit       func(ctx context.Context, it item) error
+	// describe asks the catalog for what the walsender does not tell about a table.
+	describe func(ctx context.Context, relation uint32) (description, error)
+	emit     func(ctx context.Context, it item) error
 
 	relations map[uint32]*relation
 	inTx      bool
@@ -55,8 +63,16 @@ type resumePoint struct {
 
 type relation struct {
 	relationMessage
+	description
 	table events.Table
-	keys  []string
+}
+
+// description is what the catalog says about a table now, which may be later than the change.
+type description struct {
+	// keys are the columns of the primary key; for people and consumers, see events.Change.Key.
+	keys []string
+	// partitioned is also true of a table that is gone. It never changes in a table's life.
+	partitioned bool
 }
 
 // decode handles one message that the walsender sent for the WAL position at.
@@ -97,13 +113,13 @@ func (d *decoder) commit(ctx context.Context, m commitMessage) error {
 }
 
 func (d *decoder) relation(ctx context.Context, m relationMessage) error {
-	keys, err := d.primaryKey(ctx, m.id)
+	described, err := d.describe(ctx, m.id)
 	if err != nil {
-		return fmt.Errorf("look up the primary key of %s.%s: %w", m.schema, m.name, err)
+		return fmt.Errorf("look up %s.%s in the catalog: %w", m.schema, m.name, err)
 	}
 	identity := map[byte]string{'d': "default", 'n': "nothing", 'f': "full", 'i': "index"}[m.identity]
 	d.relations[m.id] = &relation{
-		relationMessage: m, keys: keys,
+		relationMessage: m, description: described,
 		table: events.Table{Schema: m.schema, Name: m.name, Identity: identity},
 	}
 	return nil
@@ -167,8 +183,13 @@ func (d *decoder) add(ctx context.Context, table events.Table, c *events.Change)
 	return nil
 }
 
-// change makes an event of a row message. The old row always has at least the replica identity: where the server sends no
-// old tuple because an update left the identity as it was, its values are those of the new row.
+// change makes an event of a row message. The old row has at least the replica identity: where the server sends no old tuple
+// because an update left the identity as it was, its values are those of the new row.
+//
+// Not so for a partitioned table. It is described with its own replica identity, but the server logs old rows by that of the
+// partition, which may be another one (ALTER TABLE ... REPLICA IDENTITY does not reach the partitions). So there an
+// absent old tuple says nothing, and the old row stays unknown; and even an old tuple that claims to be the whole row
+// (logicalrep_write_update in src/backend/replication/logical/proto.c asks the partitioned table) may have NULL for unknown.
 func (r *relation) change(m rowMessage) (*events.Change, error) {
 	c := &events.Change{Op: m.op}
 	for _, tuple := range [][]tupleColumn{m.old, m.new} {
@@ -178,17 +199,17 @@ func (r *relation) change(m rowMessage) (*events.Change, error) {
 	}
 	for i, col := range r.columns {
 		switch {
-		case m.oldKind == 'O', m.oldKind == 'K' && col.key:
+		case r.oldHas(m, i):
 			c.Old = appendField(c, c.Old, col.name, m.old[i])
-		case m.oldKind == 0 && m.op == events.Update && col.key && r.identity != 'f':
+		case m.oldKind == 0 && m.op == events.Update && col.key && r.identity != 'f' && !r.partitioned:
 			c.Old = appendField(c, c.Old, col.name, m.new[i])
 		}
 		if m.new == nil {
 			continue
 		}
 		value := m.new[i]
-		if value.kind == 'u' && m.oldKind == 'O' {
-			value = m.old[i] // the old row of REPLICA IDENTITY FULL has its TOAST values
+		if value.kind == 'u' && r.oldHas(m, i) {
+			value = m.old[i] // an old tuple has its TOAST values
 		}
 		c.New = appendField(c, c.New, col.name, value)
 	}
@@ -198,6 +219,12 @@ func (r *relation) change(m rowMessage) (*events.Change, error) {
 	}
 	c.Key = r.key(c)
 	return c, nil
+}
+
+// oldHas tells whether the old tuple has a column. Those that a tuple of the replica identity lacks are sent as NULL, and
+// those that it has cannot be NULL: an index that is a replica identity has NOT NULL columns.
+func (r *relation) oldHas(m rowMessage, column int) bool {
+	return m.oldKind == 'O' && !r.partitioned || m.oldKind != 0 && m.old[column].kind == 't'
 }
 
 // appendField appends the value, or lists the column as unknown.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 
 	"freshet/cdc"
 	"freshet/events"
+	"freshet/internal/postgres"
 	"freshet/internal/testenv"
 	"freshet/migrations"
 )
@@ -30,14 +32,20 @@ type harness struct {
 
 const source = "test"
 
+// patience bounds the wait for a single thing, on a machine that is busy.
+const patience = 30 * time.Second
+
+var slots atomic.Int64
+
 func newHarness(t *testing.T, db *testenv.Database) *harness {
+	t.Helper()
 	h := &harness{db: db, nats: testenv.NATS(t)}
 	h.conn = h.nats.Conn(t)
 	h.js = h.nats.JetStream(t)
 	migrate(t, db)
 	h.cfg = cdc.Config{
 		DatabaseURL: db.URL, NATS: h.conn, Source: source,
-		Slot: fmt.Sprintf("freshet_%d", time.Now().UnixNano()), Publication: "freshet_test",
+		Slot: fmt.Sprintf("freshet_%d", slots.Add(1)), Publication: "freshet_test",
 		Log: slog.New(slog.NewTextHandler(testWriter{t}, &slog.HandlerOptions{Level: slog.LevelInfo})),
 	}
 	return h
@@ -51,6 +59,7 @@ func (w testWriter) Write(b []byte) (int, error) {
 }
 
 func migrate(t *testing.T, db *testenv.Database) {
+	t.Helper()
 	conn, err := sql.Open("pgx", db.URL)
 	require.NoError(t, err)
 	defer conn.Close()
@@ -60,41 +69,105 @@ func migrate(t *testing.T, db *testenv.Database) {
 	require.NoError(t, err)
 }
 
-// start runs cdc until the returned function is called, or the test ends.
-func (h *harness) start(t *testing.T) (stop func()) {
-	streaming := make(chan struct{}, 100)
+// running is a cdc that runs.
+type running struct {
+	t         *testing.T
+	streaming chan struct{} // gets one for each session that streams
+	done      chan error
+	cancel    context.CancelFunc
+	stopped   bool
+}
+
+// run starts cdc and does not wait for it. It is stopped at the end of the test at the latest.
+func (h *harness) run(t *testing.T, edit ...func(*cdc.Config)) *running {
+	t.Helper()
+	r := &running{t: t, streaming: make(chan struct{}, 1000), done: make(chan error, 1)}
 	cfg := h.cfg
-	cfg.OnStreaming = func() { streaming <- struct{}{} }
+	cfg.OnStreaming = func() { r.streaming <- struct{}{} }
+	for _, e := range edit {
+		e(&cfg)
+	}
 	c, err := cdc.New(cfg)
 	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- c.Run(ctx) }()
-	stopped := false
-	stop = func() {
-		if !stopped {
-			stopped = true
-			cancel()
-			require.NoError(t, <-done)
-		}
+	var ctx context.Context
+	ctx, r.cancel = context.WithCancel(context.Background())
+	go func() { r.done <- c.Run(ctx) }()
+	t.Cleanup(r.stop)
+	return r
+}
+
+// stop ends cdc in order; it must not have ended by itself.
+func (r *running) stop() {
+	r.t.Helper()
+	if r.stopped {
+		return
 	}
-	t.Cleanup(stop)
+	r.stopped = true
+	r.cancel()
+	require.NoError(r.t, <-r.done)
+}
+
+// awaitStreaming waits for the next session that streams.
+func (r *running) awaitStreaming() {
+	r.t.Helper()
 	select {
-	case <-streaming:
-	case err := <-done:
-		stopped = true
-		require.NoError(t, err, "cdc ended")
-	case <-time.After(20 * time.Second):
-		require.Fail(t, "cdc does not stream")
+	case <-r.streaming:
+	case err := <-r.done:
+		r.stopped = true
+		require.NoError(r.t, err, "cdc ended")
+	case <-time.After(patience):
+		require.Fail(r.t, "cdc does not stream")
 	}
-	return stop
+}
+
+// failed waits until cdc has ended by itself, and returns why.
+func (r *running) failed() error {
+	r.t.Helper()
+	select {
+	case err := <-r.done:
+		r.stopped = true
+		r.cancel()
+		return err
+	case <-time.After(patience):
+		require.Fail(r.t, "cdc did not end")
+	}
+	return nil
+}
+
+// start runs cdc until the returned function is called, or the test ends, and waits until it streams.
+func (h *harness) start(t *testing.T, edit ...func(*cdc.Config)) (stop func()) {
+	t.Helper()
+	r := h.run(t, edit...)
+	r.awaitStreaming()
+	return r.stop
 }
 
 // publish adds tables to the publication.
 func (h *harness) publish(t *testing.T, tables ...string) {
+	t.Helper()
 	for _, table := range tables {
 		h.db.Exec(t, "ALTER PUBLICATION freshet_test ADD TABLE "+table)
 	}
+}
+
+// end is the stream's last sequence.
+func (h *harness) end(t *testing.T) uint64 {
+	t.Helper()
+	stream, err := h.js.Stream(t.Context(), events.StreamName(source))
+	require.NoError(t, err)
+	info, err := stream.Info(t.Context())
+	require.NoError(t, err)
+	return info.State.LastSeq
+}
+
+// position is the end of the last record of the WAL, flushed or not.
+func (h *harness) position(t *testing.T) events.Position {
+	t.Helper()
+	p, err := events.ParsePosition(testenv.Value[string](t, h.db, "SELECT pg_current_wal_insert_lsn()::text"))
+	require.NoError(t, err)
+	wal, err := postgres.ReadWALGeometry(t.Context(), h.db.Pool(t))
+	require.NoError(t, err)
+	return events.Position(wal.End(uint64(p)))
 }
 
 // reader reads the stream from its beginning.
@@ -105,17 +178,30 @@ type reader struct {
 }
 
 func (h *harness) reader(t *testing.T) *reader {
-	c, err := h.js.OrderedConsumer(t.Context(), events.StreamName(source), jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverAllPolicy})
+	t.Helper()
+	return h.readerAfter(t, 0)
+}
+
+// readerAfter reads the stream from the message after a sequence; a stream that ends before it, from the beginning.
+func (h *harness) readerAfter(t *testing.T, sequence uint64) *reader {
+	t.Helper()
+	if h.end(t) < sequence {
+		sequence = 0
+	}
+	c, err := h.js.OrderedConsumer(t.Context(), events.StreamName(source), jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: sequence + 1,
+	})
 	require.NoError(t, err)
 	iter, err := c.Messages()
 	require.NoError(t, err)
 	t.Cleanup(iter.Stop)
-	return &reader{t: t, iter: iter}
+	return &reader{t: t, iter: iter, last: sequence}
 }
 
 // next returns the next message, which must be the next in the stream.
 func (r *reader) next() jetstream.Msg {
-	m, err := r.iter.Next(jetstream.NextMaxWait(20 * time.Second))
+	r.t.Helper()
+	m, err := r.iter.Next(jetstream.NextMaxWait(patience))
 	require.NoError(r.t, err)
 	meta, err := m.Metadata()
 	require.NoError(r.t, err)
@@ -124,34 +210,51 @@ func (r *reader) next() jetstream.Msg {
 	return m
 }
 
-// changes returns the next change message, watermarks left out.
-func (r *reader) changes() *events.Changes {
+// of returns the next message of a kind; others are left out.
+func (r *reader) of(kind events.Kind) jetstream.Msg {
+	r.t.Helper()
 	for {
 		m := r.next()
-		if kind, err := events.SubjectKind(m.Subject()); err == nil && kind == events.KindChange {
-			c, err := events.DecodeChanges(m.Data())
-			require.NoError(r.t, err)
-			return c
+		got, err := events.SubjectKind(m.Subject())
+		require.NoError(r.t, err)
+		if got == kind {
+			return m
 		}
 	}
+}
+
+func (r *reader) changes() *events.Changes {
+	r.t.Helper()
+	c, err := events.DecodeChanges(r.of(events.KindChange).Data())
+	require.NoError(r.t, err)
+	return c
+}
+
+func (r *reader) reset() *events.Reset {
+	r.t.Helper()
+	c, err := events.DecodeReset(r.of(events.KindReset).Data())
+	require.NoError(r.t, err)
+	return c
 }
 
 // watermark reads until the watermark is at or above a position.
 func (r *reader) watermark(position events.Position) *events.Watermark {
+	r.t.Helper()
 	for {
-		m := r.next()
-		if kind, err := events.SubjectKind(m.Subject()); err == nil && kind == events.KindWatermark {
-			w, err := events.DecodeWatermark(m.Data())
-			require.NoError(r.t, err)
-			if w.Position >= position {
-				return w
-			}
+		w, err := events.DecodeWatermark(r.of(events.KindWatermark).Data())
+		require.NoError(r.t, err)
+		if w.Position >= position {
+			return w
 		}
 	}
 }
 
-func (h *harness) position(t *testing.T) events.Position {
-	p, err := events.ParsePosition(testenv.Value[string](t, h.db, "SELECT pg_current_wal_flush_lsn()::text"))
-	require.NoError(t, err)
-	return p
+func row(pairs ...string) (r events.Row) {
+	for i := 0; i < len(pairs); i += 2 {
+		r = append(r, events.Field{Name: pairs[i], Value: pairs[i+1]})
+	}
+	return r
 }
+
+// null is a field that is NULL.
+func null(name string) events.Field { return events.Field{Name: name, Null: true} }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -61,6 +62,11 @@ func (e *streamEnd) read(m *jetstream.RawStreamMsg) error {
 			return err
 		}
 		e.resume, e.at = resumePoint{position: w.Position}, w.At
+		if n := m.Header.Get(events.HeaderPublished); n != "" {
+			if e.resume.skip, err = strconv.ParseInt(n, 10, 64); err != nil {
+				return fmt.Errorf("header %s of the stream's last message: %w", events.HeaderPublished, err)
+			}
+		}
 	case events.KindReset:
 		r, err := events.DecodeReset(m.Data)
 		if err != nil {

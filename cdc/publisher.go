@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,8 +18,9 @@ import (
 const (
 	// itemBuffer bounds what is decoded and not yet published: at most MaxMessageBytes each.
 	itemBuffer = 64
-	// batchItems bounds a batch, which is what one look of the barrier covers.
+	// batchItems and batchBytes bound a batch, which is what one look of the barrier covers.
 	batchItems = 1024
+	batchBytes = 4 << 20
 	// ackWindow bounds the bytes that were sent and not yet acknowledged.
 	ackWindow = 8 << 20
 	// ackMessages bounds their number.
@@ -45,7 +47,11 @@ type publisher struct {
 	at       time.Time       // see events.Watermark
 	written  time.Time       // local time of the last watermark
 	probes   []probe         // ascending
+	reported events.Position // the position of the last watermark
 	stuck    events.Position // the position at the last idle tick that found Postgres ahead
+	// open, if not 0, is the commit position of a transaction that is in the stream in part. There is no watermark within a
+	// transaction: the stream's last message must tell how much of it is there.
+	open events.Position
 
 	acks   chan sent
 	window *semaphore.Weighted
@@ -83,11 +89,11 @@ func (p *publisher) publishAll(ctx context.Context, items <-chan item) error {
 			if !ok {
 				return p.watermark(ctx)
 			}
-			batch, open := take(it, items)
+			batch, more := take(it, items)
 			if err := p.publishBatch(ctx, batch, pause); err != nil {
 				return err
 			}
-			if !open {
+			if !more {
 				return p.watermark(ctx)
 			}
 		case <-pause.C:
@@ -105,15 +111,16 @@ func (p *publisher) publishAll(ctx context.Context, items <-chan item) error {
 }
 
 // take adds to the batch what is there already: batches form by themselves while the one before is under way.
-func take(first item, items <-chan item) (batch []item, open bool) {
+func take(first item, items <-chan item) (batch []item, more bool) {
 	batch = append(batch, first)
-	for len(batch) < batchItems {
+	for size := first.size(); len(batch) < batchItems && size < batchBytes; {
 		select {
 		case it, ok := <-items:
 			if !ok {
 				return batch, false
 			}
 			batch = append(batch, it)
+			size += it.size()
 		default:
 			return batch, true
 		}
@@ -122,14 +129,7 @@ func take(first item, items <-chan item) (batch []item, open bool) {
 }
 
 func (p *publisher) publishBatch(ctx context.Context, batch []item, pause *time.Timer) error {
-	var xids []uint32
-	reached := p.position
-	for _, it := range batch {
-		if it.body != nil && (len(xids) == 0 || xids[len(xids)-1] != it.xid) {
-			xids = append(xids, it.xid)
-		}
-		reached = max(reached, it.end)
-	}
+	xids, open := p.survey(batch)
 	// Rule 1: visible before published.
 	probe, asked, err := p.barrier.wait(ctx, xids)
 	if err != nil {
@@ -139,13 +139,13 @@ func (p *publisher) publishBatch(ctx context.Context, batch []item, pause *time.
 		p.remember(probe)
 	}
 	for _, it := range batch {
-		if it.body != nil {
-			if err := p.send(ctx, it.body.Message(p.source, p.session), 0); err != nil {
-				return err
-			}
+		if err := p.publishItem(ctx, it, open); err != nil {
+			return err
 		}
 	}
-	p.position = reached
+	if p.open != 0 {
+		return nil
+	}
 	if len(xids) == 0 {
 		if wait := unrelatedInterval - time.Since(p.written); wait > 0 {
 			pause.Reset(wait)
@@ -155,15 +155,68 @@ func (p *publisher) publishBatch(ctx context.Context, batch []item, pause *time.
 	return p.watermark(ctx)
 }
 
-func (p *publisher) remember(pr probe) {
-	if len(p.probes) == probesKept {
-		p.probes = append(p.probes[:0], p.probes[1:]...)
+// survey lists the transactions of a batch, and finds the commit position of the one that does not end in it, 0 if there is
+// none. A transaction has ended once a position above that of its commit record is reached.
+func (p *publisher) survey(batch []item) (xids []uint32, open events.Position) {
+	open = p.open
+	for _, it := range batch {
+		if it.body != nil {
+			open = it.body.Position
+			if len(xids) == 0 || xids[len(xids)-1] != it.xid {
+				xids = append(xids, it.xid)
+			}
+		}
+		if it.end > open {
+			open = 0
+		}
 	}
-	p.probes = append(p.probes, pr)
+	return xids, open
 }
 
-// watermark reports the position that was reached, with the latest time that it covers.
+// publishItem sends one item of a batch at whose end the transaction open is unfinished. What was reached before that
+// transaction began is reported first: it may be long.
+func (p *publisher) publishItem(ctx context.Context, it item, open events.Position) error {
+	if it.body != nil {
+		if p.open == 0 && it.body.Position == open {
+			if p.position > p.reported {
+				if err := p.watermark(ctx); err != nil {
+					return err
+				}
+			}
+			p.open = open
+		}
+		if err := p.send(ctx, it.body.Message(p.source, p.session), 0); err != nil {
+			return err
+		}
+	}
+	if it.end > p.open {
+		p.open = 0
+	}
+	p.position = max(p.position, it.end)
+	return nil
+}
+
+// remember keeps a probe until the log has reached its position. If there are too many, the one goes that leaves the
+// smallest gap in time: under a constant lag those that are about to be reached must stay.
+func (p *publisher) remember(pr probe) {
+	p.probes = append(p.probes, pr)
+	if len(p.probes) <= probesKept {
+		return
+	}
+	drop, smallest := 1, time.Duration(1<<63-1)
+	for i := 1; i < len(p.probes)-1; i++ {
+		if gap := p.probes[i+1].at.Sub(p.probes[i-1].at); gap < smallest {
+			drop, smallest = i, gap
+		}
+	}
+	p.probes = slices.Delete(p.probes, drop, drop+1)
+}
+
+// watermark reports the position that was reached, with the latest time that it covers, unless a transaction is unfinished.
 func (p *publisher) watermark(ctx context.Context) error {
+	if p.open != 0 {
+		return nil
+	}
 	done := 0
 	for done < len(p.probes) && p.probes[done].position <= p.position {
 		if p.probes[done].at.After(p.at) {
@@ -176,7 +229,7 @@ func (p *publisher) watermark(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.written = time.Now()
+	p.written, p.reported = time.Now(), p.position
 	return p.send(ctx, m, p.position)
 }
 
@@ -188,6 +241,9 @@ func (p *publisher) idle(ctx context.Context) error {
 		return err
 	}
 	p.remember(probe)
+	if p.open != 0 {
+		return nil
+	}
 	if probe.position > p.position {
 		if p.stuck == p.position {
 			if err := p.barrier.kick(ctx); err != nil {

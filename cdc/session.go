@@ -2,7 +2,9 @@ package cdc
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pglogrepl"
@@ -48,6 +50,9 @@ func (c *CDC) session(ctx context.Context) error {
 		js: s.js, source: c.cfg.Source, session: s.id, sequence: st.end.sequence, position: st.end.resume.position, at: st.end.at,
 		barrier: &barrier{conn: s.sql, wal: s.wal, waited: c.waited},
 		confirm: newConfirmer(st.confirmed, c.cfg.NATSSyncInterval),
+	}
+	if st.end.resume.skip > 0 {
+		pub.open = pub.position
 	}
 	if err := s.announce(ctx, st, pub); err != nil {
 		return err
@@ -125,6 +130,11 @@ func (s *session) startReplication(ctx context.Context, st start) error {
 // (it then knows both sessions), the message first when it begins anew.
 func (s *session) announce(ctx context.Context, st start, pub *publisher) error {
 	record := continuity{session: s.id, previous: st.end.session, system: st.srv.system, timeline: st.srv.timeline}
+	probe, _, err := pub.barrier.look(ctx)
+	if err != nil {
+		return err
+	}
+	pub.remember(probe)
 	if st.reset == "" {
 		if err := writeContinuity(ctx, s.sql, s.cfg.Source, record); err != nil {
 			return err
@@ -134,11 +144,10 @@ func (s *session) announce(ctx context.Context, st start, pub *publisher) error 
 			return err
 		}
 		m.Header[events.HeaderPrevious] = []string{st.end.session}
+		if st.end.resume.skip > 0 {
+			m.Header[events.HeaderPublished] = []string{strconv.FormatInt(st.end.resume.skip, 10)}
+		}
 		return pub.first(ctx, m)
-	}
-	probe, _, err := pub.barrier.look(ctx)
-	if err != nil {
-		return err
 	}
 	if st.end.sequence == 0 && !st.slot.exists {
 		s.log.Info("the log begins", "position", pub.position)
@@ -192,12 +201,13 @@ func (s *session) decodeAll(ctx context.Context, resume resumePoint, recv *recei
 	}
 	d := &decoder{
 		builder: events.Builder{Source: s.cfg.Source}, resume: resume, relations: map[uint32]*relation{},
-		primaryKey: s.primaryKey, emit: emit,
+		describe: s.describe, emit: emit,
 	}
 	for m := range recv.out {
 		var err error
 		if m.data == nil {
-			// Keepalives come between transactions: what was sent before is complete.
+			// What ended at or below a keepalive's position was sent before it. In the middle of a transaction the position
+			// is still that of the record before its commit (XLogSendLogical in src/backend/replication/walsender.c).
 			err = emit(ctx, item{end: m.position})
 		} else {
 			err = d.decode(ctx, m.position, m.data)
@@ -210,13 +220,15 @@ func (s *session) decodeAll(ctx context.Context, resume resumePoint, recv *recei
 	return nil
 }
 
-// primaryKey looks up which columns a reader would call the key. The table may be gone by now: then there are none.
-func (s *session) primaryKey(ctx context.Context, relation uint32) ([]string, error) {
-	rows, err := s.catalog.Query(ctx, `SELECT a.attname FROM pg_index i
-		JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-		WHERE i.indrelid = $1 AND i.indisprimary ORDER BY a.attnum`, relation)
-	if err != nil {
-		return nil, err
+// describe looks up what the catalog says about a table. It may be gone by now.
+func (s *session) describe(ctx context.Context, relation uint32) (description, error) {
+	d := description{partitioned: true}
+	err := s.catalog.QueryRow(ctx, `SELECT c.relkind = 'p', array(
+			SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+			WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY a.attnum)
+		FROM pg_class c WHERE c.oid = $1`, relation).Scan(&d.partitioned, &d.keys)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return d, nil
 	}
-	return pgx.CollectRows(rows, pgx.RowTo[string])
+	return d, err
 }

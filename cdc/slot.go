@@ -24,7 +24,8 @@ type slotState struct {
 	database  string
 	active    bool
 	pid       int32
-	holder    string // application_name of the connection that holds the slot
+	known     bool   // whether the connection that holds the slot was found
+	holder    string // its application_name
 	confirmed events.Position
 	lost      bool
 }
@@ -33,10 +34,10 @@ func readSlot(ctx context.Context, conn *pgx.Conn, name string) (slotState, erro
 	s := slotState{exists: true}
 	var confirmed string
 	err := conn.QueryRow(ctx, `SELECT coalesce(s.plugin, ''), coalesce(s.database, ''), s.active, coalesce(s.active_pid, 0),
-			coalesce(a.application_name, ''), coalesce(s.confirmed_flush_lsn, '0/0')::text, coalesce(s.wal_status = 'lost', false)
+			a.pid IS NOT NULL, coalesce(a.application_name, ''), coalesce(s.confirmed_flush_lsn, '0/0')::text, coalesce(s.wal_status = 'lost', false)
 		FROM pg_replication_slots s LEFT JOIN pg_stat_activity a ON a.pid = s.active_pid
 		WHERE s.slot_name = $1`, name).
-		Scan(&s.plugin, &s.database, &s.active, &s.pid, &s.holder, &confirmed, &s.lost)
+		Scan(&s.plugin, &s.database, &s.active, &s.pid, &s.known, &s.holder, &confirmed, &s.lost)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return slotState{}, nil
 	}
@@ -84,7 +85,8 @@ func (s slotState) check(name, database string) error {
 	case s.plugin != "pgoutput" || s.database != database:
 		return &SetupError{fmt.Sprintf("the replication slot %s exists, with plugin %q in database %q: choose another name with --slot, "+
 			"or drop it: SELECT pg_drop_replication_slot('%s')", name, s.plugin, s.database, name)}
-	case s.active && !strings.HasPrefix(s.holder, applicationName):
+	// The two views are not read at one moment: a holder that has just come or gone may be missing in the other.
+	case s.active && s.known && !strings.HasPrefix(s.holder, applicationName):
 		return &SetupError{fmt.Sprintf("the replication slot %s is in use by pid %d (application %q), which is not Freshet: "+
 			"stop it, or choose another name with --slot", name, s.pid, s.holder)}
 	}
@@ -94,7 +96,9 @@ func (s slotState) check(name, database string) error {
 // createSlot makes the slot, anew if the old one is lost, and returns where it begins.
 func createSlot(ctx context.Context, conn *pgx.Conn, name string, drop bool, log *slog.Logger) (events.Position, error) {
 	if drop {
-		if _, err := conn.Exec(ctx, `SELECT pg_drop_replication_slot($1)`, name); err != nil {
+		// Another cdc may have been faster; then making it fails below.
+		if _, err := conn.Exec(ctx, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+			WHERE slot_name = $1 AND wal_status = 'lost'`, name); err != nil {
 			return 0, fmt.Errorf("drop the lost replication slot %s: %w", name, err)
 		}
 	}

@@ -98,7 +98,9 @@ func (b *Builder) Flush(last bool) *Body {
 
 // shrink drops values until the change fits into a message of its own.
 func (b *Builder) shrink(t Table, c *Change) {
-	room := b.limit() - len(b.header(nil, t, false)) - len(`]}`)
+	// The message may begin after the one that is pending now: with a sequence of more digits.
+	const digits = len("9223372036854775807")
+	room := b.limit() - len(b.header(nil, t, false)) - digits - len(`]}`)
 	for len(b.scratch) > room && dropLargest(c) {
 		b.scratch = appendChange(b.scratch[:0], c)
 	}

@@ -21,6 +21,9 @@ const (
 	// HeaderPrevious stands in the first message of a session that goes on where another one ended; its value is that
 	// session. The message just before it in the stream is of that session.
 	HeaderPrevious = "Freshet-Previous-Session"
+	// HeaderPublished stands in the first message of a session, a watermark, when the session goes on in the middle of a
+	// transaction: how many changes of the transaction whose commit record is at the watermark's position stand before it.
+	HeaderPublished = "Freshet-Published"
 
 	headerTraceparent = "traceparent"
 	headerID          = "ce-id"

@@ -51,12 +51,11 @@ func (r Row) appendJSON(b []byte) []byte {
 // UnmarshalJSON keeps the order of the columns. encoding/json calls it with a complete, valid JSON value; called by hand
 // with anything else it returns an error.
 func (r *Row) UnmarshalJSON(data []byte) error {
-	data = bytes.TrimSpace(data)
-	if bytes.Equal(data, []byte("null")) {
-		*r = nil
-		return nil
-	}
 	s := rowScanner{data: data}
+	if s.null() {
+		*r = nil
+		return s.end()
+	}
 	row, err := s.row()
 	if err != nil {
 		return fmt.Errorf("a row must be an object of strings and nulls: %w", err)
@@ -90,15 +89,11 @@ func (s *rowScanner) row() (Row, error) {
 		if !s.take(':') {
 			return nil, errRowSyntax
 		}
-		f := Field{Name: name}
-		if s.peek() == 'n' {
-			if !bytes.HasPrefix(s.data[s.at:], []byte("null")) {
-				return nil, errRowSyntax
+		f := Field{Name: name, Null: s.null()}
+		if !f.Null {
+			if f.Value, err = s.str(); err != nil {
+				return nil, err
 			}
-			s.at += len("null")
-			f.Null = true
-		} else if f.Value, err = s.str(); err != nil {
-			return nil, err
 		}
 		row = append(row, f)
 		if s.take(',') {
@@ -112,7 +107,8 @@ func (s *rowScanner) row() (Row, error) {
 }
 
 func (s *rowScanner) end() error {
-	if s.peek() != 0 {
+	s.peek() // skips white space; its 0 may be a byte of the data
+	if s.at < len(s.data) {
 		return errRowSyntax
 	}
 	return nil
@@ -136,6 +132,14 @@ func (s *rowScanner) take(c byte) bool {
 		return false
 	}
 	s.at++
+	return true
+}
+
+func (s *rowScanner) null() bool {
+	if s.peek() != 'n' || !bytes.HasPrefix(s.data[s.at:], []byte("null")) {
+		return false
+	}
+	s.at += len("null")
 	return true
 }
 

@@ -1,6 +1,7 @@
 package events
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 )
@@ -77,11 +78,11 @@ func UnescapeToken(token string) (string, error) {
 		if i+2 >= len(token) {
 			return "", fmt.Errorf("subject token %q ends within an escape", token)
 		}
-		var c byte
-		if _, err := fmt.Sscanf(token[i+1:i+3], "%02X", &c); err != nil {
+		c, err := hex.DecodeString(token[i+1 : i+3])
+		if err != nil {
 			return "", fmt.Errorf("subject token %q: bad escape %q", token, token[i:i+3])
 		}
-		b.WriteByte(c)
+		b.WriteByte(c[0])
 		i += 2
 	}
 	return b.String(), nil

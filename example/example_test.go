@@ -260,11 +260,13 @@ func changes() []change {
 		}
 	}
 	// Of the blogs, the first, one about SQL, and the newest of each status.
-	update("blogs", []int64{1, 3, 1996, 1999, 2000}, "title = 'moved'", "slug = 'moved'", "content = 'moved'", "status = 'draft'",
-		"status = 'published', views = 1", "status = 'archived'", "tags = '{sql,moved}'", "author = 'amina-okafor', views = 2", "author = 'nobody-yet'",
-		"views = views + 1", "created_at = '2030-01-01'", "created_at = '2020-01-01'", "updated_at = '2030-01-01'")
+	update("blogs", []int64{1, 3, 1996, 1999, 2000},
+		"title = 'moved'", "slug = 'moved'", "content = 'moved'", "tags = '{sql,moved}'", "views = views + 1",
+		"status = 'draft', views = views + 7", "status = 'published', views = views + 7", "status = 'archived', views = views + 7",
+		"author = 'amina-okafor', views = views + 7", "author = 'nobody-yet'",
+		"created_at = '2030-01-01'", "created_at = '2020-01-01'", "updated_at = '2030-01-01'")
 	update("users", []int64{2}, "handle = 'moved'", "name = 'moved'")
-	update("quizzes", []int64{1, 7, 8}, "title = 'moved'", "topic = 'sql', questions = 5", "topic = 'moved'", "questions = 99")
+	update("quizzes", []int64{1, 7, 8}, "title = 'moved'", "topic = 'sql', questions = questions + 7", "topic = 'moved'", "questions = 99")
 	all = append(all,
 		change{"users", 1, "UPDATE users SET name = 'moved' WHERE id = 1"},
 		change{"users", 501, "INSERT INTO users (id, handle, name, email) OVERRIDING SYSTEM VALUE VALUES (501, 'x', 'x', 'x@x')"},

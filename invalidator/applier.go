@@ -23,6 +23,8 @@ const (
 	batchTags     = 5000
 	// loadTimeout bounds the reading of the list of shapes.
 	loadTimeout = 10 * time.Second
+	// idleCheck is how long nothing may come before the stream's end is looked at. cdc publishes once a second at least.
+	idleCheck = 2 * time.Second
 )
 
 // applier is one session: a stored state, and the shapes to match.
@@ -50,11 +52,35 @@ func (a *applier) load(ctx context.Context) error {
 	return nil
 }
 
+// reload reads the shapes in the middle of a step. A shape that comes or goes here was not matched against all of the step's
+// messages, though the stored state may have it as active (another invalidator has activated it, or it was deleted and
+// registered again): it gets a new generation.
+func (a *applier) reload(ctx context.Context, s *step) error {
+	before := a.matcher
+	if err := a.load(ctx); err != nil {
+		return err
+	}
+	for name, shape := range a.matcher.shapes {
+		if _, there := before.shapes[name]; !there {
+			s.clear.shapes[name] = shape
+		}
+	}
+	for name, shape := range before.shapes {
+		if _, there := a.matcher.shapes[name]; !there {
+			s.clear.shapes[name] = shape
+		}
+	}
+	return nil
+}
+
 // consume applies the log from the state's sequence on.
 func (a *applier) consume(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	a.received = a.state.Sequence
+	if _, err := a.checkEnd(ctx, a.received); err != nil {
+		return err
+	}
 	consumer, err := a.cfg.JetStream.OrderedConsumer(ctx, events.StreamName(a.cfg.Source), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:   a.state.Sequence + 1,
@@ -70,12 +96,9 @@ func (a *applier) consume(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}, jetstream.PullMaxBytes(pullBytes), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-		a.log.Debug("consumer", "error", err) // it mends itself; what it cannot mend shows as a gap
-		if errors.Is(err, jetstream.ErrConnectionClosed) {
-			select {
-			case failed <- err:
-			default:
-			}
+		select { // never blocks: the consumer holds its lock here
+		case failed <- err:
+		default:
 		}
 	}))
 	if err != nil {
@@ -86,18 +109,59 @@ func (a *applier) consume(ctx context.Context) error {
 		consuming.Stop()
 		<-consuming.Closed()
 	}()
+	return a.applyAll(ctx, messages, failed)
+}
+
+// applyAll applies what comes until something fails. What the consumer reports ends the session: to begin another one is
+// cheap, and it looks at the stream again.
+func (a *applier) applyAll(ctx context.Context, messages <-chan jetstream.Msg, failed <-chan error) error {
+	idle := time.NewTicker(idleCheck)
+	defer idle.Stop()
+	heard, behind := true, false
 	for {
 		select {
 		case m := <-messages:
 			if err := a.apply(ctx, a.take(m, messages)); err != nil {
 				return err
 			}
+			heard, behind = true, false
 		case err := <-failed:
 			return fmt.Errorf("consume the stream: %w", err)
+		case <-idle.C:
+			if heard {
+				heard = false
+				continue
+			}
+			more, err := a.checkEnd(ctx, a.received)
+			if err != nil {
+				return err
+			}
+			if more && behind { // twice: a message may just be on its way
+				return errors.New("consume the stream: it has messages that do not come")
+			}
+			behind = more
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// checkEnd compares the stream with the sequence that the log was received or applied up to; more tells whether there is more. A
+// stream that ends before it is another one (deleted and created again) or has lost its tail, and a consumer would wait there
+// until it has grown as long (selectStartingSeqNo in nats-server's server/consumer.go): not soon, if ever.
+func (a *applier) checkEnd(ctx context.Context, sequence uint64) (more bool, err error) {
+	stream, err := a.cfg.JetStream.Stream(ctx, events.StreamName(a.cfg.Source))
+	if err != nil {
+		return false, fmt.Errorf("find the stream: %w", err)
+	}
+	state := stream.CachedInfo().State // just fetched
+	switch {
+	case state.LastSeq < sequence:
+		return false, &gapError{fmt.Sprintf("the stream ends at sequence %d, before %d", state.LastSeq, sequence)}
+	case state.FirstSeq > sequence+1:
+		return false, &gapError{fmt.Sprintf("the stream begins at sequence %d, after %d (purged or expired)", state.FirstSeq, sequence+1)}
+	}
+	return state.LastSeq > sequence, nil
 }
 
 // take adds what has arrived meanwhile.
@@ -130,7 +194,18 @@ func (a *applier) apply(ctx context.Context, batch []jetstream.Msg) error {
 		if !found || state.Sequence < before {
 			return errMoved
 		}
+		other := state.Chain != a.state.Chain || !a.matcher.covers(state)
 		a.state, a.received = state, before
+		if other { // the other invalidator has seen a list of shapes that this one has not
+			if err := a.load(ctx); err != nil {
+				return err
+			}
+		}
+		if state.Sequence > before+uint64(len(batch)) { // ahead of us: it must be a place in this log
+			if _, err := a.checkEnd(ctx, state.Sequence); err != nil {
+				return err
+			}
+		}
 	}
 }
 
@@ -182,8 +257,8 @@ func (a *applier) add(ctx context.Context, s *step, m jetstream.Msg) error {
 		return err
 	}
 	if applied {
-		if m.Subject() == a.registry {
-			return a.load(ctx)
+		if m.Subject() == a.registry || kind == events.KindReset {
+			return a.reload(ctx, s)
 		}
 		return nil
 	}
@@ -245,7 +320,8 @@ func (a *applier) change(ctx context.Context, s *step, m jetstream.Msg, sequence
 	}
 	if m.Subject() == a.registry {
 		// Rule 5: shapes ride the log. The table is at least as new as the message.
-		return a.load(ctx)
+		a.matcher.interrupt(c, s.clear)
+		return a.reload(ctx, s)
 	}
 	a.matcher.match(c, s.clear)
 	return nil
@@ -262,18 +338,14 @@ func (a *applier) store(ctx context.Context, s *step) error {
 		b.Clear = append(b.Clear, t)
 	}
 	b.Next.Generations = map[string]string{}
-	for name := range s.clear.shapes {
-		b.Next.Generations[name] = cache.NewToken()
-	}
 	for name := range a.matcher.shapes {
-		if a.state.Generations[name] == "" {
+		if _, clear := s.clear.shapes[name]; clear || a.state.Generations[name] == "" {
 			b.Next.Generations[name] = cache.NewToken()
 		}
 	}
 	for name := range a.state.Generations {
 		if _, there := a.matcher.shapes[name]; !there {
 			b.Retire = append(b.Retire, name)
-			delete(b.Next.Generations, name)
 		}
 	}
 	cleared, ok, err := a.cfg.Store.Apply(ctx, a.state, b)

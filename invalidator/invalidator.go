@@ -97,13 +97,13 @@ func (v *Invalidator) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return context.Canceled // ends the sweeper too
 		}
+		if errors.Is(err, errMoved) { // also at the first start: another invalidator may have begun the chain at the same time
+			v.log.Warn("the stored watermark is not the one written last: reading it again and replaying the log from there")
+			continue
+		}
 		var decode *decodeError
 		if errors.As(err, &decode) || !v.once {
 			return fmt.Errorf("invalidator: %w", err)
-		}
-		if errors.Is(err, errMoved) {
-			v.log.Warn("the stored watermark is not the one written last: reading it again and replaying the log from there")
-			continue
 		}
 		if time.Since(began) > 2*lastRetry {
 			retry = firstRetry
@@ -150,11 +150,11 @@ func (v *Invalidator) session(ctx context.Context) error {
 // said before.
 func (a *applier) begin(ctx context.Context, reason string) error {
 	// The place in the log first: whatever stands before it is visible to the SELECT of load (rule 1).
-	sequence, err := a.beginning(ctx)
+	session, sequence, err := a.beginning(ctx)
 	if err != nil {
 		return err
 	}
-	if err := a.newChain(ctx, cache.State{Sequence: sequence}); err != nil {
+	if err := a.newChain(ctx, cache.State{Session: session, Sequence: sequence}); err != nil {
 		return err
 	}
 	a.log.Info("everything cleared, a new chain begins", "reason", reason, "sequence", sequence)
@@ -192,27 +192,28 @@ func (a *applier) began(reason string) {
 }
 
 // beginning is the sequence after which the log is applied when everything was cleared: just before the last watermark, so that
-// the new chain knows its position at once.
-func (a *applier) beginning(ctx context.Context) (uint64, error) {
+// the new chain knows its position at once. session is that watermark's: if another stream takes this one's place meanwhile, the
+// message at that place tells.
+func (a *applier) beginning(ctx context.Context) (session string, sequence uint64, err error) {
 	stream, err := a.cfg.JetStream.Stream(ctx, events.StreamName(a.cfg.Source))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return 0, fmt.Errorf("the stream %s does not exist: start `freshet cdc` first, once: %w", events.StreamName(a.cfg.Source), err)
+		return "", 0, fmt.Errorf("the stream %s does not exist: start `freshet cdc` first, once: %w", events.StreamName(a.cfg.Source), err)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("find the stream: %w", err)
+		return "", 0, fmt.Errorf("find the stream: %w", err)
 	}
 	last, err := stream.GetLastMsgForSubject(ctx, events.WatermarkSubject(a.cfg.Source))
 	if err == nil {
-		return last.Sequence - 1, nil
+		return last.Header.Get(events.HeaderSession), last.Sequence - 1, nil
 	}
 	if !errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, fmt.Errorf("find the last watermark in the stream: %w", err)
+		return "", 0, fmt.Errorf("find the last watermark in the stream: %w", err)
 	}
 	info, err := stream.Info(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("read the state of the stream: %w", err)
+		return "", 0, fmt.Errorf("read the state of the stream: %w", err)
 	}
-	return info.State.LastSeq, nil
+	return "", info.State.LastSeq, nil
 }
 
 // requestSweep asks for the memory of buckets that a new chain or generation has made useless.

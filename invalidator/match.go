@@ -57,6 +57,41 @@ func (m *matcher) match(msg *events.Changes, c *clearing) {
 	}
 }
 
+// interrupt clears the shapes of a table that a change of the registry's table says were not ready for a while, in which the
+// table's changes may not have been published. They may be ready again by now, so that reading the list alone does not tell.
+func (m *matcher) interrupt(msg *events.Changes, c *clearing) {
+	for i := range msg.Changes {
+		change := &msg.Changes[i]
+		row := change.Old
+		switch change.Op {
+		case events.Insert:
+			continue // what was there before was deleted before
+		case events.Update:
+			if ready, ok := change.New.Get("ready"); ok && ready.Value == "t" {
+				continue
+			}
+			row = change.New
+		}
+		schema, known := row.Get("schema_name")
+		table, _ := row.Get("table_name")
+		for name, shape := range m.shapes {
+			if !known || shape.Schema == schema.Value && shape.Table == table.Value {
+				c.shapes[name] = shape
+			}
+		}
+	}
+}
+
+// covers tells whether every shape that is active in the state is known here.
+func (m *matcher) covers(s cache.State) bool {
+	for name := range s.Generations {
+		if _, there := m.shapes[name]; !there {
+			return false
+		}
+	}
+	return true
+}
+
 // row adds the tag of one row. A row that does not tell what the shape needs (no REPLICA IDENTITY FULL, a value that was not
 // sent) clears the whole shape: coarser, never wrong. A NULL has no tag, as no equality matches it.
 func (c *clearing) row(shape cache.Shape, row events.Row) {

@@ -33,7 +33,7 @@ func apiCommand() *cobra.Command {
 Without Redis, cdc or the invalidator reads are answered by Postgres: slower, never stale.`,
 	}
 	return withSettings(cmd, func(cmd *cobra.Command, _ *config.Set) error {
-		return runAPI(cmd.Context(), db, redis, source, c, log.Logger(cmd.ErrOrStderr()), nil)
+		return unlessStopped(cmd.Context(), runAPI(cmd.Context(), db, redis, source, c, log.Logger(cmd.ErrOrStderr()), nil))
 	}, &db, &redis, &source, &c, &log)
 }
 
@@ -62,6 +62,9 @@ func runAPI(ctx context.Context, db config.Database, redis config.Redis, source 
 		BodyLimit: c.BodyLimit, RequestTimeout: c.RequestTimeout, DrainTimeout: c.DrainTimeout,
 		Version: version, Log: log,
 	})
+	if c.Example && postgres.IsCode(err, "42P01") { // undefined_table
+		return fmt.Errorf("%w\n(the example's tables are made by `freshet migrate up --example`)", err)
+	}
 	if err != nil {
 		return err
 	}

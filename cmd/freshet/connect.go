@@ -36,10 +36,16 @@ func connectNATS(settings config.NATS, name string, log *slog.Logger) (*nats.Con
 	}
 	conn, err := nats.Connect(settings.URL, options...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", settings.URL, err)
+		return nil, fmt.Errorf("connect to NATS at %s: %w (NATS_URL says where it is: does it run there?)", withoutUser(settings.URL), err)
 	}
 	return conn, nil
 }
+
+// quiet drops what the driver would print by itself, in a form of its own: each of those errors is returned too.
+type quiet struct{}
+
+// Printf does nothing.
+func (quiet) Printf(context.Context, string, ...any) {}
 
 // Redis answers in well under a millisecond; when it does not, a read is better off with Postgres.
 const (
@@ -49,19 +55,20 @@ const (
 
 // connectRedis makes a client. required says that Redis must answer now.
 func connectRedis(ctx context.Context, settings config.Redis, name string, required bool) (*redis.Client, error) {
+	redis.SetLogger(quiet{})
 	options, err := redis.ParseURL(settings.URL)
 	if err != nil {
 		return nil, fmt.Errorf("read the Redis URL: %w", err)
 	}
 	options.ClientName = name
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = redisDialTimeout, redisTimeout, redisTimeout
-	options.MaxRetries = 1
+	options.MaxRetries, options.DialerRetries = 1, 1
 	options.ContextTimeoutEnabled = true
 	client := redis.NewClient(options)
 	if required {
 		if err := client.Ping(ctx).Err(); err != nil {
 			_ = client.Close() // it never worked
-			return nil, fmt.Errorf("connect to Redis at %s: %w", options.Addr, err)
+			return nil, fmt.Errorf("connect to Redis at %s: %w (REDIS_URL says where it is: does it run there?)", options.Addr, err)
 		}
 	}
 	return client, nil

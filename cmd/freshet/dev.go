@@ -64,6 +64,11 @@ const devSyncInterval = 2 * time.Second
 // run starts everything, in order, and stops it in the opposite order when ctx ends or any part of it fails.
 func (s *devSettings) run(ctx context.Context, out io.Writer, log *slog.Logger) (err error) {
 	began := time.Now()
+	unlock, err := s.openData()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if err := s.secrets(); err != nil {
 		return err
 	}
@@ -172,16 +177,19 @@ func (s *devSettings) prepareDatabase(ctx context.Context) error {
 	return errors.Join(migrations.Seed(ctx, conn), conn.Close(ctx))
 }
 
-// secrets makes the data folder, and reads or makes the admin token, which stays the same from start to start.
-func (s *devSettings) secrets() error {
-	data, err := filepath.Abs(s.dev.Data)
-	if err != nil {
-		return fmt.Errorf("find the data folder: %w", err)
+// openData makes the data folder, and takes it.
+func (s *devSettings) openData() (release func(), err error) {
+	if s.dev.Data, err = filepath.Abs(s.dev.Data); err != nil {
+		return nil, fmt.Errorf("find the data folder: %w", err)
 	}
-	s.dev.Data = data
-	if err := os.MkdirAll(data, 0o755); err != nil {
-		return fmt.Errorf("make the data folder: %w", err)
+	if err := os.MkdirAll(s.dev.Data, 0o755); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
+	return lockData(s.dev.Data)
+}
+
+// secrets reads or makes the admin token, which stays the same from start to start.
+func (s *devSettings) secrets() (err error) {
 	if s.api.AdminToken == "" {
 		s.api.AdminToken, err = s.secret("admin.token")
 	}

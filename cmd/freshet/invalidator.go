@@ -30,7 +30,7 @@ func invalidatorCommand() *cobra.Command {
 Postgres is asked only for the list of shapes, at the start and when it changes. Several invalidators may run on one Redis.`,
 	}
 	return withSettings(cmd, func(cmd *cobra.Command, _ *config.Set) error {
-		return runInvalidator(cmd.Context(), db, redis, nats, source, log.Logger(cmd.ErrOrStderr()), nil)
+		return unlessStopped(cmd.Context(), runInvalidator(cmd.Context(), db, redis, nats, source, log.Logger(cmd.ErrOrStderr()), nil))
 	}, &db, &redis, &nats, &source, &log)
 }
 

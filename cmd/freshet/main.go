@@ -42,12 +42,13 @@ Every setting is a flag and an environment variable; the flag wins.`,
 		SilenceUsage: true, SilenceErrors: true,
 		Version: version,
 	}
+	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(devCommand(), apiCommand(), cdcCommand(), invalidatorCommand(), migrateCommand(), healthCommand(), versionCommand())
+	root.AddCommand(devCommand(), apiCommand(), cdcCommand(), invalidatorCommand(), migrateCommand(), checkCommand(), healthCommand(), versionCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(stderr, "freshet:", err)
+		fmt.Fprintln(stderr, "freshet:", message(err))
 		var settings *config.Error
 		if errors.As(err, &settings) {
 			fmt.Fprintln(stderr, "Run the command with --help to see every setting.")

@@ -14,6 +14,8 @@ var ErrNotMigrated = errors.New("the schema freshet is missing in this database:
 
 // EnsurePublication creates the publication if it is missing, with the table freshet.shapes: the list of shapes rides the
 // log (rule 5). A publication must exist before the slot that streams it: pgoutput looks it up as of the change.
+//
+// One that somebody made by hand is refused if it would leave changes out: what is not published is never cleared.
 func EnsurePublication(ctx context.Context, db Beginner, name string) error {
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		var migrated, exists bool
@@ -30,7 +32,11 @@ func EnsurePublication(ctx context.Context, db Beginner, name string) error {
 			return ErrNotMigrated
 		}
 		if exists {
-			return nil
+			if err := checkPublication(ctx, tx, name); err != nil {
+				return err
+			}
+			_, err := AddToPublication(ctx, tx, name, "freshet", "shapes")
+			return err
 		}
 		sql := fmt.Sprintf("CREATE PUBLICATION %s FOR TABLE freshet.shapes WITH (publish_via_partition_root = true)",
 			pgx.Identifier{name}.Sanitize())
@@ -39,6 +45,26 @@ func EnsurePublication(ctx context.Context, db Beginner, name string) error {
 		}
 		return nil
 	})
+}
+
+// checkPublication refuses a publication that does not publish every change of its tables.
+func checkPublication(ctx context.Context, tx pgx.Tx, name string) error {
+	var all, root, filter bool
+	// to_jsonb, because row filters came with Postgres 15.
+	err := tx.QueryRow(ctx, `SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate, pubviaroot,
+			EXISTS (SELECT FROM pg_publication_rel r WHERE r.prpubid = p.oid AND to_jsonb(r) ->> 'prqual' IS NOT NULL)
+		FROM pg_publication p WHERE pubname = $1`, name).Scan(&all, &root, &filter)
+	switch {
+	case err != nil:
+		return fmt.Errorf("read publication %s: %w", name, err)
+	case !all || !root:
+		return fmt.Errorf("publication %[1]s leaves changes out: run ALTER PUBLICATION %[1]s SET "+
+			"(publish = 'insert, update, delete, truncate', publish_via_partition_root = true)", pgx.Identifier{name}.Sanitize())
+	case filter:
+		return fmt.Errorf("publication %[1]s has a row filter, which leaves changes out: run ALTER PUBLICATION %[1]s SET TABLE without WHERE",
+			pgx.Identifier{name}.Sanitize())
+	}
+	return nil
 }
 
 // publicationLock is the key of the advisory lock.

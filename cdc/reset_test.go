@@ -1,0 +1,88 @@
+package cdc_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"freshet/events"
+	"freshet/internal/testenv"
+)
+
+// TestResets lists what breaks the continuity of the log while cdc is stopped, and what does not.
+func TestResets(t *testing.T) {
+	setContinuity := func(set string) func(*testing.T, *harness) {
+		return func(t *testing.T, h *harness) { h.db.Exec(t, "UPDATE freshet.continuity SET "+set) }
+	}
+	for _, tt := range []struct {
+		name   string
+		lose   func(*testing.T, *harness)
+		reason string // "": no reset
+	}{
+		{"nothing", func(*testing.T, *harness) {}, ""},
+		{"slot dropped", func(t *testing.T, h *harness) {
+			h.db.Exec(t, "SELECT pg_drop_replication_slot($1)", h.cfg.Slot)
+		}, "the replication slot is new"},
+		{"slot made again by hand", func(t *testing.T, h *harness) {
+			h.db.Exec(t, "SELECT pg_drop_replication_slot($1)", h.cfg.Slot)
+			h.db.Exec(t, "SELECT pg_create_logical_replication_slot($1, 'pgoutput')", h.cfg.Slot)
+		}, "but the slot was confirmed up to"},
+		{"slot advanced by hand", func(t *testing.T, h *harness) {
+			h.db.Exec(t, "SELECT pg_replication_slot_advance($1, pg_current_wal_flush_lsn())", h.cfg.Slot)
+		}, "but the slot was confirmed up to"},
+		{"stream deleted", func(t *testing.T, h *harness) {
+			require.NoError(t, h.js.DeleteStream(t.Context(), events.StreamName(source)))
+		}, "the stream is new"},
+		{"stream purged", func(t *testing.T, h *harness) {
+			stream, err := h.js.Stream(t.Context(), events.StreamName(source))
+			require.NoError(t, err)
+			require.NoError(t, stream.Purge(t.Context()))
+		}, "the stream's last message is gone"},
+		{"last message deleted", func(t *testing.T, h *harness) {
+			stream, err := h.js.Stream(t.Context(), events.StreamName(source))
+			require.NoError(t, err)
+			require.NoError(t, stream.DeleteMsg(t.Context(), h.end(t)))
+		}, "the stream's last message is gone"},
+		{"continuity record deleted", func(t *testing.T, h *harness) {
+			h.db.Exec(t, "DELETE FROM freshet.continuity")
+		}, "the database has no continuity record"},
+		{"database from a backup", setContinuity("session = 'x', previous = 'y'"), "are of different times"},
+		{"the session before, when it did not publish", setContinuity("previous = session, session = 'x'"), ""},
+		{"another cluster", setContinuity("system_identifier = '1'"), "another Postgres cluster"},
+		{"another timeline", setContinuity("timeline = 7"), "promoted or restored"},
+		{"another source's record", setContinuity("source = 'other'"), "no continuity record"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := newHarness(t, testenv.Postgres(t))
+			h.db.Exec(t, "CREATE TABLE t (id int PRIMARY KEY)")
+			stop := h.start(t)
+			h.publish(t, "t")
+			h.db.Exec(t, "INSERT INTO t VALUES (1)")
+			r := h.reader(t)
+			require.Equal(t, "the replication slot is new", r.reset().Reason, "the first start")
+			require.Equal(t, row("id", "1"), r.changes().Changes[0].New)
+			stop()
+			h.db.Exec(t, "INSERT INTO t VALUES (2)")
+			end := h.end(t)
+			tt.lose(t, h)
+
+			h.start(t)
+			h.db.Exec(t, "INSERT INTO t VALUES (3)")
+			var log logState
+			var got []string
+			from := h.readerAfter(t, end)
+			from.verify(&log, h.position(t), func(c *events.Changes) {
+				id, _ := c.Changes[0].New.Get("id")
+				got = append(got, id.Value)
+			})
+			require.Contains(t, got, "3", "it goes on")
+			if tt.reason == "" {
+				require.Empty(t, log.resets)
+				require.Equal(t, []string{"2", "3"}, got, "nothing was lost")
+				return
+			}
+			require.Len(t, log.resets, 1)
+			require.Contains(t, log.resets[0], tt.reason)
+		})
+	}
+}

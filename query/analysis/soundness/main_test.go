@@ -1,0 +1,9 @@
+package soundness_test
+
+import (
+	"testing"
+
+	"freshet/internal/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }

@@ -1,0 +1,154 @@
+package query
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"freshet/query/analysis"
+)
+
+// Plan is what the result of a read depends on.
+type Plan struct {
+	Needs []Need
+	// Warnings are for people: why a need is coarse, and what would make it finer.
+	Warnings []string
+}
+
+// Need is a shape that a read depends on, and where its values come from.
+type Need struct {
+	Schema, Table string
+	// Columns are pinned, sorted by name; none: any row of the table counts.
+	Columns []string
+	// Reads are the columns whose values can matter, sorted; nil: any.
+	Reads []string
+
+	values [][]pinValue // for each column, those that it is pinned to
+}
+
+// pinValue is a parameter, each element of a list parameter, or a constant.
+type pinValue struct {
+	param int // index into Query.Params; -1: the constant
+	list  bool
+	text  string
+}
+
+// MaxTags bounds the tags of one need: a request with more (a long IN list) is not cached.
+const MaxTags = 64
+
+// Plan derives what a read depends on from its statement. What the file declares with depends is added to that: it is for what
+// cannot be seen, a function that reads tables. Errors are *Error.
+func (q *Query) Plan(c *analysis.Catalog) (*Plan, error) {
+	r, err := analysis.Analyze(c, q.SQL)
+	if err != nil {
+		return nil, &Error{File: q.File, Line: q.line, Msg: "cannot be cached: " + err.Error(), Err: err}
+	}
+	if len(r.Opaque) > 0 && len(q.Depends) == 0 {
+		return nil, &Error{File: q.File, Line: q.line, Msg: fmt.Sprintf("what the function %s() reads cannot be seen: name the tables with "+
+			"depends, or declare it IMMUTABLE if it reads none", strings.Join(r.Opaque, "(), "))}
+	}
+	plan := &Plan{Warnings: r.Warnings}
+	for _, d := range r.Dependencies {
+		plan.Needs = append(plan.Needs, q.derived(d))
+	}
+	for _, d := range q.Depends {
+		need, err := q.declared(c, d)
+		if err != nil {
+			return nil, err
+		}
+		if !plan.covers(need) {
+			plan.Needs = append(plan.Needs, need)
+		}
+	}
+	if len(plan.Needs) == 0 {
+		return nil, &Error{File: q.File, Line: q.line, Msg: "reads no table: there is nothing to cache"}
+	}
+	return plan, nil
+}
+
+// derived makes a need of what the analysis found.
+func (q *Query) derived(d analysis.Dependency) Need {
+	n := Need{Schema: d.Relation.Schema, Table: d.Relation.Name, Reads: d.Reads}
+	for _, p := range d.Pins {
+		values := make([]pinValue, len(p.Values))
+		for i, v := range p.Values {
+			values[i] = pinValue{param: -1, text: v.Const}
+			if v.Param > 0 {
+				values[i] = pinValue{param: q.numbered(v.Param), list: v.List}
+			}
+		}
+		n.Columns = append(n.Columns, p.Column)
+		n.values = append(n.values, values)
+	}
+	return n
+}
+
+// numbered is the index of the parameter that is $n in the statement.
+func (q *Query) numbered(n int) int {
+	return slices.IndexFunc(q.Params, func(p Param) bool { return p.n == n })
+}
+
+// declared makes a need of a depends line. Any column of the table may matter then.
+func (q *Query) declared(c *analysis.Catalog, d Dependency) (Need, error) {
+	r := c.Find(d.Schema, d.Table)
+	if r == nil {
+		return Need{}, &Error{File: q.File, Line: d.Line, Msg: "depends: there is no table " + d.full()}
+	}
+	n := Need{Schema: r.Schema, Table: r.Name}
+	for _, p := range d.Columns {
+		value := pinValue{param: -1, text: p.Const}
+		if p.Param != "" {
+			value.param = slices.IndexFunc(q.Params, func(param Param) bool { return param.Name == p.Param })
+		}
+		n.Columns = append(n.Columns, p.Column)
+		n.values = append(n.values, []pinValue{value})
+	}
+	return n, nil
+}
+
+// covers tells whether whatever clears the need clears one of the plan's, whichever columns change.
+func (p *Plan) covers(need Need) bool {
+	return slices.ContainsFunc(p.Needs, func(n Need) bool {
+		return n.Schema == need.Schema && n.Table == need.Table && n.Reads == nil && len(n.Columns) == 0
+	})
+}
+
+// Values returns the values of the need's columns for a request, in the order of Columns: a list for each combination. ok is
+// false if there are more than MaxTags.
+func (n *Need) Values(args Args) (combinations [][]string, ok bool) {
+	combinations = [][]string{nil}
+	for _, from := range n.values {
+		var values []string
+		for _, v := range from {
+			values = append(values, args.texts(v)...)
+		}
+		slices.Sort(values)
+		values = slices.Compact(values)
+		if len(values)*len(combinations) > MaxTags {
+			return nil, false
+		}
+		next := make([][]string, 0, len(values)*len(combinations))
+		for _, before := range combinations {
+			for _, v := range values {
+				next = append(next, append(slices.Clone(before), v))
+			}
+		}
+		combinations = next
+	}
+	return combinations, true
+}
+
+// texts are the values that a pin value stands for, as Postgres prints them. A parameter that is NULL pins to nothing that a row
+// can have: the equality is true of no row.
+func (a Args) texts(v pinValue) []string {
+	if v.param < 0 {
+		return []string{v.text}
+	}
+	switch value := a.values[v.param].(type) {
+	case string:
+		return []string{value}
+	case []string:
+		return value
+	}
+	return nil
+}
