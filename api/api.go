@@ -21,6 +21,7 @@ import (
 	"freshet/cache"
 	"freshet/internal/postgres"
 	"freshet/query"
+	"freshet/query/analysis"
 )
 
 // Config says what is served, and within which limits.
@@ -78,10 +79,10 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 	if _, err := a.registry.Ready(ctx); err != nil {
 		return nil, err
 	}
-	if err := prepareAll(ctx, cfg.Pool, cfg.Queries); err != nil {
+	catalog, err := prepareAll(ctx, cfg.Pool, cfg.Queries)
+	if err != nil {
 		return nil, err
 	}
-	var err error
 	if a.wal, err = postgres.ReadWALGeometry(ctx, cfg.Pool); err != nil {
 		return nil, err
 	}
@@ -92,7 +93,7 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 		Store: cfg.Store, Now: a.clock.Now, MaxTTL: maxTTL(cfg.Queries),
 		FillTimeout: cfg.ConnectionTimeout + cfg.CommandTimeout, Log: a.log,
 	})
-	if err := a.routes(ctx); err != nil {
+	if err := a.routes(catalog); err != nil {
 		return nil, err
 	}
 	if _, err := a.registry.Register(ctx, a.shapes); err != nil {
@@ -101,10 +102,11 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 	return a, nil
 }
 
-func prepareAll(ctx context.Context, pool *pgxpool.Pool, queries []*query.Query) error {
+// prepareAll has Postgres check every statement, and reads the catalog that the analysis of the reads needs.
+func prepareAll(ctx context.Context, pool *pgxpool.Pool, queries []*query.Query) (*analysis.Catalog, error) {
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
-		return fmt.Errorf("connect to Postgres: %w", err)
+		return nil, fmt.Errorf("connect to Postgres: %w", err)
 	}
 	defer conn.Release()
 	var problems []error
@@ -113,7 +115,10 @@ func prepareAll(ctx context.Context, pool *pgxpool.Pool, queries []*query.Query)
 			problems = append(problems, err)
 		}
 	}
-	return errors.Join(problems...)
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
+	return analysis.ReadCatalog(ctx, conn.Conn())
 }
 
 func maxTTL(queries []*query.Query) time.Duration {

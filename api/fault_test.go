@@ -118,7 +118,7 @@ func TestRedisDown(t *testing.T) {
 	require.Equal(t, "New", s.field(s.get("/blogs/1"), "title"))
 	ready := s.get("/health/ready")
 	require.Equal(t, http.StatusOK, ready.status)
-	require.Contains(t, s.field(ready, "cache"), "Redis does not answer")
+	require.Contains(t, s.field(ready, "cache"), "no answer from Redis")
 
 	require.NoError(t, s.server.Server.Restart(t.Context()))
 	testenv.Eventually(t, patience, func() (bool, string) {

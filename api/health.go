@@ -53,7 +53,7 @@ func (a *API) cacheFresh(ctx context.Context) error {
 	state, found, err := a.cfg.Store.Load(ctx)
 	switch {
 	case err != nil:
-		return errors.New("Redis does not answer: reads go to Postgres")
+		return errors.New("no answer from Redis: reads go to Postgres")
 	case !found:
 		return errors.New("no watermark: is the invalidator running?")
 	case a.clock.Now().Sub(state.At) > a.cfg.MaxStaleness:

@@ -35,7 +35,7 @@ type paramProblem struct {
 
 func (p *problem) Error() string { return p.Detail }
 
-var notFound = &problem{Status: http.StatusNotFound, Detail: "there is no such row"}
+var errNotFound = &problem{Status: http.StatusNotFound, Detail: "there is no such row"}
 
 // unavailableError says that Postgres could not be reached, or had no connection to spare.
 type unavailableError struct{ err error }
@@ -47,18 +47,18 @@ func (e *unavailableError) Unwrap() error { return e.err }
 // detail only the log shows.
 func problemOf(err error) problem {
 	var (
-		known *problem
-		http_ *echo.HTTPError
-		pg    *pgconn.PgError
-		gone  *unavailableError
+		known   *problem
+		httpErr *echo.HTTPError
+		pg      *pgconn.PgError
+		gone    *unavailableError
 	)
 	switch params := query.ParamErrors(err); {
 	case errors.As(err, &known):
 		return *known
 	case len(params) > 0:
 		return paramsProblem(params)
-	case errors.As(err, &http_):
-		return problem{Status: http_.Code, Detail: http.StatusText(http_.Code)}
+	case errors.As(err, &httpErr):
+		return problem{Status: httpErr.Code, Detail: http.StatusText(httpErr.Code)}
 	case errors.Is(err, errStatementTimeout), errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &gone):
 		return problem{Status: http.StatusGatewayTimeout, Detail: "Postgres did not answer in time"}
 	case errors.As(err, &gone):

@@ -38,11 +38,12 @@ func TestRequestID(t *testing.T) {
 	s := start(t)
 	for _, id := range []string{"abc-1", "0af7651916cd43dd8448eb211c80319c", strings.Repeat("x", 64)} {
 		for _, path := range []string{"/blogs/1", "/nothing", "/health"} {
-			require.Equal(t, id, s.get(path, "X-Request-Id: "+id).header.Get("X-Request-Id"), path)
+			require.Equal(t, id, s.get(path, "X-Request-ID: "+id).header.Get("X-Request-ID"), path)
 		}
 	}
 	for _, id := range []string{"", "a b", "a\tb", "é", strings.Repeat("x", 65)} {
-		require.Regexp(t, `^[A-Z2-7]{20}$`, s.get("/blogs/1", "X-Request-Id: "+id).header.Get("X-Request-Id"), id)
+		require.Regexp(t, `^[A-Z2-7]{20}$`, s.get("/blogs/1", "X-Request-ID: "+id).header.Get("X-Request-ID"), id)
 	}
-	require.NotEqual(t, s.get("/").header.Get("X-Request-Id"), s.get("/").header.Get("X-Request-Id"))
+	first, second := s.get("/"), s.get("/")
+	require.NotEqual(t, first.header.Get("X-Request-ID"), second.header.Get("X-Request-ID"))
 }

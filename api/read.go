@@ -26,7 +26,7 @@ const (
 )
 
 // read answers a query from the cache.
-func (a *API) read(q *query.Query, dependencies []dependency) echo.HandlerFunc {
+func (a *API) read(q *query.Query, needs []need) echo.HandlerFunc {
 	staleness := a.cfg.MaxStaleness
 	if q.MaxStaleness > 0 {
 		staleness = q.MaxStaleness
@@ -43,10 +43,7 @@ func (a *API) read(q *query.Query, dependencies []dependency) echo.HandlerFunc {
 		}
 		req := cache.Request{
 			Field: shortened(fingerprint + args.Key()), TTL: q.TTL, MaxStaleness: staleness,
-			Tags: make([]cache.Tag, len(dependencies)),
-		}
-		for i, d := range dependencies {
-			req.Tags[i] = d.tag(args)
+			Tags: tags(needs, args),
 		}
 		answer, err := a.reader.Get(c.Request().Context(), req, func(ctx context.Context) (cache.Result, error) {
 			return a.fill(ctx, q, args)
@@ -126,7 +123,7 @@ func respond(c echo.Context, answer *cache.Answer) error {
 		h.Set(headerAge, seconds(answer.Age))
 	}
 	if !answer.Found {
-		return notFound
+		return errNotFound
 	}
 	h.Set(headerETag, answer.ETag)
 	if matches(c.Request().Header.Values("If-None-Match"), answer.ETag) {

@@ -1,24 +1,26 @@
 package api
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
 	"freshet/cache"
 	"freshet/query"
+	"freshet/query/analysis"
 )
 
 // reserved are the paths that are Freshet's own.
 var reserved = []string{"/health", "/performance", "/metrics", "/ui", "/query", "/position"}
 
-func (a *API) routes(ctx context.Context) error {
+func (a *API) routes(catalog *analysis.Catalog) error {
+	var problems []error
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = a.fail
@@ -42,11 +44,15 @@ func (a *API) routes(ctx context.Context) error {
 			e.Add(q.Method, q.Path, a.write(q))
 			continue
 		}
-		tags, err := a.dependencies(ctx, q)
+		needs, err := a.needs(q, catalog)
 		if err != nil {
-			return err
+			problems = append(problems, err)
+			continue
 		}
-		readable(e, q.Path, a.read(q, tags))
+		readable(e, q.Path, a.read(q, needs))
+	}
+	if err := errors.Join(problems...); err != nil {
+		return err
 	}
 	readable(e, "/health", a.health)
 	readable(e, "/health/ready", a.ready)
@@ -70,37 +76,45 @@ func checkPath(q *query.Query) error {
 	return nil
 }
 
-// dependency is a shape whose values come from a request's parameters.
-type dependency struct {
+// need is a shape that a query depends on; its values come from a request's parameters.
+type need struct {
+	query.Need
 	shape cache.Shape
-	pins  []query.Pin // in the order of the shape's columns
 }
 
-func (d dependency) tag(args query.Args) cache.Tag {
-	values := make([]string, len(d.pins))
-	for i, pin := range d.pins {
-		values[i] = args.Pin(pin)
+// needs are what a query depends on. Their shapes are added to those that are registered.
+func (a *API) needs(q *query.Query, catalog *analysis.Catalog) ([]need, error) {
+	plan, err := q.Plan(catalog)
+	if err != nil {
+		return nil, err
 	}
-	return d.shape.Tag(values...)
-}
-
-// dependencies resolves what a query depends on, and adds the shapes to those that are registered.
-func (a *API) dependencies(ctx context.Context, q *query.Query) ([]dependency, error) {
-	var all []dependency
-	for _, d := range q.Depends {
-		schema, err := a.schemaOf(ctx, d)
-		if err != nil {
-			return nil, fmt.Errorf("%s:%d: depends: %w", q.File, d.Line, err)
-		}
-		columns := make([]string, len(d.Columns)) // sorted, as a shape's are
-		for i, pin := range d.Columns {
-			columns[i] = pin.Column
-		}
-		shape := cache.NewShape(schema, d.Table, columns...)
-		all = append(all, dependency{shape, d.Columns})
-		a.addShape(shape)
+	for _, w := range plan.Warnings {
+		a.log.Warn("query", "name", q.Name, "file", q.File, "warning", w)
+	}
+	all := make([]need, len(plan.Needs))
+	for i, n := range plan.Needs {
+		all[i] = need{n, cache.NewShape(n.Schema, n.Table, n.Columns...)}
+		a.addShape(all[i].shape)
 	}
 	return all, nil
+}
+
+// tags are the tags of a request. There are none if the request names too many values: it is then not cached.
+func tags(needs []need, args query.Args) []cache.Tag {
+	all := make([]cache.Tag, 0, len(needs))
+	for _, n := range needs {
+		combinations, ok := n.Values(args)
+		if !ok {
+			return nil
+		}
+		for _, values := range combinations {
+			tag := n.shape.Tag(values...)
+			if !slices.ContainsFunc(all, func(t cache.Tag) bool { return t.Name == tag.Name }) {
+				all = append(all, tag)
+			}
+		}
+	}
+	return all
 }
 
 func (a *API) addShape(shape cache.Shape) {
@@ -110,20 +124,6 @@ func (a *API) addShape(shape cache.Shape) {
 		}
 	}
 	a.shapes = append(a.shapes, shape)
-}
-
-func (a *API) schemaOf(ctx context.Context, d query.Dependency) (string, error) {
-	name := pgx.Identifier{d.Table}
-	if d.Schema != "" {
-		name = pgx.Identifier{d.Schema, d.Table}
-	}
-	var schema string
-	err := a.cfg.Pool.QueryRow(ctx, `SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-		WHERE c.oid = to_regclass($1)`, name.Sanitize()).Scan(&schema)
-	if err != nil {
-		return "", fmt.Errorf("find table %s: %w", d.Table, err)
-	}
-	return schema, nil
 }
 
 // valuesOf reads the parameters that the URL carries.

@@ -71,7 +71,7 @@ func (a *API) execute(c echo.Context, q *query.Query, args query.Args) error {
 		h.Set(headerPosition, position.String())
 	}
 	if result == nil {
-		return notFound
+		return errNotFound
 	}
 	status := http.StatusOK
 	if q.Method == http.MethodPost {

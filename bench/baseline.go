@@ -44,7 +44,7 @@ func serveBaseline(ctx context.Context, addr string) error {
 		return err
 	}
 	client := redis.NewClient(options)
-	defer client.Close() //nolint:errcheck // nothing is buffered in it
+	defer client.Close() // nothing is buffered in it
 	cfg, err := pgxpool.ParseConfig(os.Getenv("DATABASE_URL"))
 	if err != nil {
 		return err

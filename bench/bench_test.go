@@ -72,7 +72,7 @@ func TestTableIsAligned(t *testing.T) {
 	rep.add("commit -> key gone, median", "ms", 0.75, "bare prototype", 0.5).atMost(1)
 	rep.add("p99", "ms", 12.34, "bare prototype", 1.5).atMost(3)
 	rep.add("alone", "req/s", 23456.7, "", 0)
-	rep.note("a note")
+	rep.notef("a note")
 	var out bytes.Buffer
 	require.NoError(t, rep.writeTable(&out))
 	_, table, _ := strings.Cut(out.String(), "\n\n")

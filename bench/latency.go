@@ -48,14 +48,14 @@ func measureLatency(ctx context.Context, r *rig, o options, rep *report) error {
 	}
 	defer gone.close()
 	ours, bare := r.freshetArm(), r.prototypeArm()
-	r.progress.begin("waiting for the prototype")
+	r.progress.beginf("waiting for the prototype")
 	for _, a := range []*arm{ours, bare} {
 		if err := warm(ctx, r, a, gone, o.rate); err != nil {
 			return err
 		}
 	}
 	total := max(2*blockWrites, int(o.duration.Seconds()*float64(o.rate)))
-	r.progress.begin("commit to cleared key: %d writes on each side at %d/s", total, o.rate)
+	r.progress.beginf("commit to cleared key: %d writes on each side at %d/s", total, o.rate)
 	for done := 0; done < total; done += blockWrites {
 		for _, a := range []*arm{ours, bare} {
 			if err := a.block(ctx, r, gone, min(blockWrites, total-done), o.rate); err != nil {
@@ -80,7 +80,7 @@ func reportLatency(rep *report, ours, bare *arm, rate int) {
 		}
 	}
 	rep.add("the UPDATE itself, median", "ms", ms(quantile(ours.commit, 0.5)), "the prototype's table", ms(quantile(bare.commit, 0.5)))
-	rep.note("commit -> key gone: %d writes on each side at %d/s in turns of %d, from the acknowledgement of COMMIT to the arrival of Redis's "+
+	rep.notef("commit -> key gone: %d writes on each side at %d/s in turns of %d, from the acknowledgement of COMMIT to the arrival of Redis's "+
 		"notification; %d and %d keys were gone before the acknowledgement and count as 0.",
 		len(ours.latency), rate, blockWrites, ours.early, bare.early)
 }

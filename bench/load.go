@@ -32,7 +32,7 @@ type loaded struct {
 	elapsed          time.Duration
 }
 
-func (l loaded) perSecond() float64 { return float64(l.requests) / l.elapsed.Seconds() }
+func (l *loaded) perSecond() float64 { return float64(l.requests) / l.elapsed.Seconds() }
 
 func (l *loaded) add(more loaded) {
 	l.requests += more.requests

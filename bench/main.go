@@ -132,7 +132,7 @@ func measure(ctx context.Context, o options) (err error) {
 			break
 		}
 	}
-	progress.done("measured in %.0f s", time.Since(began).Seconds())
+	progress.donef("measured in %.0f s", time.Since(began).Seconds())
 	if len(rep.Figures) == 0 {
 		return err
 	}

@@ -29,8 +29,8 @@ func newProgress(out io.Writer) *progress {
 // clearLine is what a terminal takes for "to the beginning of the line, and erase it" (ECMA-48, EL).
 const clearLine = "\r\x1b[K"
 
-// begin names the step that is now done.
-func (p *progress) begin(format string, args ...any) {
+// beginf names the step that is now done.
+func (p *progress) beginf(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.step = fmt.Sprintf(format, args...)
@@ -51,8 +51,8 @@ func (p *progress) count(n, of int) {
 	fmt.Fprintf(p.out, "%s%s: %d of %d", clearLine, p.step, n, of)
 }
 
-// done ends the last step with a line that stays.
-func (p *progress) done(format string, args ...any) {
+// donef ends the last step with a line that stays.
+func (p *progress) donef(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.terminal {

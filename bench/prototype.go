@@ -103,12 +103,12 @@ func publishCommitted(ctx context.Context, url string, js jetstream.JetStream) e
 	if err != nil {
 		return err
 	}
-	defer sql.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the end of the program
+	defer sql.Close(context.WithoutCancel(ctx)) // the end of the program
 	repl, err := replicate(ctx, sql, url)
 	if err != nil {
 		return err
 	}
-	defer repl.Close(context.WithoutCancel(ctx)) //nolint:errcheck // the end of the program
+	defer repl.Close(context.WithoutCancel(ctx)) // the end of the program
 	var received atomic.Uint64
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return sendStatus(ctx, repl, &received) })

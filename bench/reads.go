@@ -61,7 +61,7 @@ func measureReads(ctx context.Context, r *rig, o options, rep *report) error {
 		}
 		rep.add(fmt.Sprintf("hit, %s (%d B)", f.query, body), "req/s", sides[0].perSecond(), "Echo + SQL", sides[1].perSecond())
 	}
-	rep.note("reads: %d connections of one generator in turns for all sides, on the same machine as everything else.", connections)
+	rep.notef("reads: %d connections of one generator in turns for all sides, on the same machine as everything else.", connections)
 	return nil
 }
 
@@ -113,7 +113,7 @@ const mostMisses = 0.01
 
 // alternate loads targets in turns, so that what else happens on the machine happens to all of them; d is the time for each.
 func alternate(ctx context.Context, r *rig, what string, d time.Duration, targets []target) ([]loaded, error) {
-	r.progress.begin("%s, %.1f s on each of %d sides", what, d.Seconds(), len(targets))
+	r.progress.beginf("%s, %.1f s on each of %d sides", what, d.Seconds(), len(targets))
 	sums := make([]loaded, len(targets))
 	for round := range readRounds {
 		for i, t := range targets {

@@ -66,7 +66,7 @@ func (f *figure) atMost(limit float64) {
 	}
 }
 
-func (r *report) note(format string, args ...any) {
+func (r *report) notef(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
 

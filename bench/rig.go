@@ -71,7 +71,7 @@ func startRig(ctx context.Context, cancel context.CancelCauseFunc, p *progress, 
 	if r.dir, err = servers.MkdirTemp("freshet-bench-*"); err != nil {
 		return r, err
 	}
-	p.begin("building Freshet and nats-server, starting the servers")
+	p.beginf("building Freshet and nats-server, starting the servers")
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return r.build(gctx) })
 	g.Go(func() error { return r.startServers(gctx) })
@@ -84,11 +84,11 @@ func startRig(ctx context.Context, cancel context.CancelCauseFunc, p *progress, 
 	if err := r.connect(ctx); err != nil {
 		return r, err
 	}
-	p.begin("making the example data")
+	p.beginf("making the example data")
 	if err := r.prepare(ctx); err != nil {
 		return r, err
 	}
-	p.begin("starting Freshet")
+	p.beginf("starting Freshet")
 	return r, r.startFreshet(ctx)
 }
 

@@ -49,7 +49,7 @@ func measureThroughput(ctx context.Context, r *rig, o options, rep *report) erro
 			return fmt.Errorf("%s: %w", b.name, err)
 		}
 	}
-	rep.note("throughput: updates of a table with REPLICA IDENTITY FULL, 150 bytes a row, whose key one shape pins; the start of the process is included on both sides.")
+	rep.notef("throughput: updates of a table with REPLICA IDENTITY FULL, 150 bytes a row, whose key one shape pins; the start of the process is included on both sides.")
 	return nil
 }
 
@@ -84,7 +84,7 @@ func (r *rig) measureBacklog(ctx context.Context, b backlog, rep *report) error 
 	var alone drained
 	var recv time.Duration
 	for range throughputRounds {
-		r.progress.begin("%s: pg_recvlogical, then cdc alone", b.name)
+		r.progress.beginf("%s: pg_recvlogical, then cdc alone", b.name)
 		span, err := r.pile(ctx, b, false)
 		if err != nil {
 			return err
@@ -104,7 +104,7 @@ func (r *rig) measureBacklog(ctx context.Context, b backlog, rep *report) error 
 			return err
 		}
 	}
-	r.progress.begin("%s: cdc and invalidator", b.name)
+	r.progress.beginf("%s: cdc and invalidator", b.name)
 	span, err := r.pile(ctx, b, true)
 	if err != nil {
 		return err
@@ -122,7 +122,7 @@ func (r *rig) measureBacklog(ctx context.Context, b backlog, rep *report) error 
 	cdc := rate(throughputRounds*b.n, alone.took)
 	rep.add("cdc, "+b.name, b.unit, cdc, "pg_recvlogical", rate(throughputRounds*b.n, recv))
 	rep.add("cleared, "+b.name, b.unit, rate(b.n, whole), "cdc alone", cdc)
-	rep.note("%s: of cdc's %.0f ms %.0f were its start.", b.name, ms(alone.took)/throughputRounds, ms(alone.start)/throughputRounds)
+	rep.notef("%s: of cdc's %.0f ms %.0f were its start.", b.name, ms(alone.took)/throughputRounds, ms(alone.start)/throughputRounds)
 	return nil
 }
 
@@ -202,8 +202,8 @@ func (r *rig) position(ctx context.Context, db postgres.Querier) (events.Positio
 func (r *rig) pgRecvlogical() (string, error) {
 	const name = "pg_recvlogical"
 	postgres := filepath.Join(r.binDir, "postgres")
-	if real, err := filepath.EvalSymlinks(postgres); err == nil {
-		if path := filepath.Join(filepath.Dir(real), name); isProgram(path) {
+	if target, err := filepath.EvalSymlinks(postgres); err == nil {
+		if path := filepath.Join(filepath.Dir(target), name); isProgram(path) {
 			return path, nil
 		}
 	}

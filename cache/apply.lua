@@ -7,16 +7,16 @@ for i = 1, 5 do
   if (stored[i] or '') ~= ARGV[i] then return -1 end
 end
 local cleared = 0
-for i = 2, #KEYS do
-  cleared = cleared + redis.call('UNLINK', KEYS[i])
+-- In pieces: the stack of Lua holds some thousand arguments.
+for i = 2, #KEYS, 1000 do
+  cleared = cleared + redis.call('UNLINK', unpack(KEYS, i, math.min(i + 999, #KEYS)))
 end
-local at = 7
 if ARGV[6] == '1' then redis.call('DEL', KEYS[1]) end
-for _ = 1, tonumber(ARGV[7]) do
-  at = at + 1
-  redis.call('HDEL', KEYS[1], ARGV[at])
+local set = 8 + tonumber(ARGV[7]) -- where the fields to set begin
+for i = 8, set - 1 do
+  redis.call('HDEL', KEYS[1], ARGV[i])
 end
-for i = at + 1, #ARGV, 2 do
-  redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+for i = set, #ARGV, 1000 do
+  redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 999, #ARGV)))
 end
 return cleared

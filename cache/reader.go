@@ -24,7 +24,7 @@ type Request struct {
 	// Field names the entry: the query (with a version of its text) and its parameters. Two requests with the same Field
 	// have the same result.
 	Field string
-	// Tags are what the result depends on, at least one. The entry is stored in the bucket of the first.
+	// Tags are what the result depends on. The entry is stored in the bucket of the first. A request without any is not cached.
 	Tags []Tag
 	// TTL is how long the entry may be served.
 	TTL time.Duration
@@ -47,6 +47,7 @@ const (
 
 // The reasons for a bypass.
 const (
+	ReasonUntagged    = "untagged"          // the request has no tags
 	ReasonUnavailable = "redis-unavailable" // no answer from Redis
 	ReasonNoWatermark = "no-watermark"      // the invalidator has not begun a chain yet
 	ReasonInactive    = "shape-inactive"    // a shape is not registered yet
@@ -101,6 +102,9 @@ func (r *Reader) Close() { r.flights.wait() }
 
 // Get answers a request. An error is that of the fill: a cache that fails is bypassed.
 func (r *Reader) Get(ctx context.Context, req Request, fill Fill) (*Answer, error) {
+	if len(req.Tags) == 0 {
+		return r.bypass(ctx, req, nil, ReasonUntagged, fill)
+	}
 	l, err := r.ask(ctx, func(ctx context.Context) (*look, error) { return r.cfg.Store.lookup(ctx, req.Tags, req.Field) })
 	if err != nil {
 		return r.bypass(ctx, req, nil, ReasonUnavailable, fill)
@@ -162,6 +166,7 @@ func same(a, b []string) bool {
 // miss runs the fill and stores its result. Concurrent misses share a fill if they read the same tokens: its statement then
 // began after the tokens were made, and they were still alive when the request looked, so that it is as fresh as a hit.
 func (r *Reader) miss(ctx context.Context, req Request, fill Fill) (*Answer, error) {
+	landed := r.flights.landed.Load()
 	// Rule 2: the tokens are read before the snapshot is taken.
 	l, err := r.ask(ctx, func(ctx context.Context) (*look, error) {
 		return r.cfg.Store.open(ctx, req.Tags, req.Field, r.cfg.MaxTTL)
@@ -176,6 +181,14 @@ func (r *Reader) miss(ctx context.Context, req Request, fill Fill) (*Answer, err
 		return answer, nil
 	}
 	return r.flights.do(ctx, flightKey(req.Field, l.bound), anyAge, func(ctx context.Context) (*Answer, error) {
+		if r.flights.landed.Load() != landed {
+			// The entry may have been stored just after it was looked for.
+			if again, err := r.cfg.Store.lookup(ctx, req.Tags, req.Field); err == nil && same(again.bound, l.bound) {
+				if answer := r.hit(again); answer != nil {
+					return answer, nil
+				}
+			}
+		}
 		filled := time.Now()
 		result, err := fill(ctx)
 		if err != nil {
@@ -264,6 +277,7 @@ type flights struct {
 
 	mu      sync.Mutex
 	running map[string]*flight
+	landed  atomic.Uint64 // counts the flights that have ended
 	all     sync.WaitGroup
 }
 
@@ -316,20 +330,24 @@ func (f *flights) begin(ctx context.Context, key string, run func(context.Contex
 	}
 	fl := &flight{began: time.Now(), done: make(chan struct{})}
 	f.running[key] = fl
-	f.all.Add(1)
-	go func() { // owned by f.all
-		defer f.all.Done()
+	f.all.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.timeout)
 		defer cancel()
 		fl.answer, fl.err = run(ctx)
-		f.mu.Lock()
-		if f.running[key] == fl {
-			delete(f.running, key)
-		}
-		f.mu.Unlock()
+		f.land(key, fl)
 		close(fl.done)
-	}()
+	})
 	return fl
+}
+
+// land takes a flight out, unless another one has taken its place.
+func (f *flights) land(key string, fl *flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.landed.Add(1)
+	if f.running[key] == fl {
+		delete(f.running, key)
+	}
 }
 
 func (f *flights) wait() { f.all.Wait() }

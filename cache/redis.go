@@ -175,7 +175,8 @@ func (r *Redis) Load(ctx context.Context) (s State, found bool, err error) {
 		return State{}, false, fmt.Errorf("read the watermark: %w", err)
 	}
 	if s, found = parseState(fields); !found && len(fields) > 0 {
-		// Mangled by other hands. Without a watermark nothing is served, and a new chain can begin.
+		// Mangled by other hands. Without a watermark nothing is served, and a new chain can begin. If somebody has begun one
+		// since, it is lost: that costs only misses.
 		if err := r.client.Unlink(ctx, r.watermark()).Err(); err != nil {
 			return State{}, false, fmt.Errorf("drop a watermark that cannot be read: %w", err)
 		}

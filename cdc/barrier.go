@@ -58,11 +58,12 @@ func (b *barrier) look(ctx context.Context) (probe, postgres.Snapshot, error) {
 	return p, s, err
 }
 
-// Between two looks at transactions that are not visible yet: usually they are microseconds away; behind a synchronous
-// standby that hangs they are not.
+// A transaction that is not visible yet is usually microseconds away: the first looks follow one another at once, as each is a round
+// trip, and a timer of Go's never takes less than a millisecond. Behind a synchronous standby that hangs it is seconds away.
 const (
-	firstPoll = 200 * time.Microsecond
-	lastPoll  = 20 * time.Millisecond
+	quickLooks = 3
+	firstPoll  = time.Millisecond
+	lastPoll   = 20 * time.Millisecond
 )
 
 // wait returns once every transaction is visible to every new snapshot. ok is false if it did not have to ask.
@@ -70,24 +71,28 @@ func (b *barrier) wait(ctx context.Context, xids []uint32) (p probe, ok bool, er
 	if len(xids) == 0 || len(xids) == 1 && xids[0] == b.visible {
 		return p, false, nil
 	}
-	start := time.Now()
-	for poll := firstPoll; ; poll = min(2*poll, lastPoll) {
+	start, poll := time.Now(), firstPoll
+	for looks := 1; ; looks++ {
 		p, s, err := b.look(ctx)
 		if err != nil {
 			return p, false, err
 		}
 		if allVisible(s, xids) {
 			b.visible = xids[len(xids)-1]
-			if b.waited != nil && poll != firstPoll {
+			if b.waited != nil && looks > 1 {
 				b.waited(time.Since(start))
 			}
 			return p, true, nil
+		}
+		if looks < quickLooks {
+			continue
 		}
 		select {
 		case <-time.After(poll):
 		case <-ctx.Done():
 			return p, false, context.Cause(ctx)
 		}
+		poll = min(2*poll, lastPoll)
 	}
 }
 

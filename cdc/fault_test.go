@@ -1,6 +1,7 @@
 package cdc_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -60,7 +61,8 @@ func (w *writers) write(ctx context.Context, writer int) {
 	for ctx.Err() == nil {
 		<-pace.C
 		rows := 1 + n%4
-		if _, err := conn.Exec(ctx, "INSERT INTO w SELECT $1, i FROM generate_series($2::int, $3) i", writer, n+1, n+rows); err != nil {
+		// Not ctx: what is under way when the writers are stopped must be known to have ended.
+		if _, err := conn.Exec(context.WithoutCancel(ctx), "INSERT INTO w SELECT $1, i FROM generate_series($2::int, $3) i", writer, n+1, n+rows); err != nil {
 			return
 		}
 		n += rows
@@ -80,7 +82,7 @@ func (w *writers) verifyAll(r *reader) logState {
 	for i := range want {
 		want[i] = testenv.Value[int](w.t, w.h.db, "SELECT count(*) FROM w WHERE writer = $1", i)
 	}
-	var log logState
+	log := logState{decode: decodeSmall}
 	var got [writerCount]int
 	r.verify(&log, w.h.position(w.t), func(c *events.Changes) {
 		if c.Table != "w" {
@@ -100,6 +102,18 @@ func (w *writers) verifyAll(r *reader) logState {
 	require.Equal(w.t, want, got)
 	w.t.Logf("%v rows, %d sessions, of which %d went on within a transaction", got, len(log.sessions), log.resumed)
 	return log
+}
+
+// decodeSmall decodes a change message, but only counts the changes of the table large.
+func decodeSmall(body []byte) (*events.Changes, error) {
+	if !bytes.Contains(body[:min(len(body), 500)], []byte(`"table":"large"`)) {
+		return events.DecodeChanges(body)
+	}
+	c, changes, err := decodeHead(body)
+	if err == nil {
+		c.Changes = make([]events.Change, bytes.Count(changes, []byte(`{"op":"insert"`)))
+	}
+	return c, err
 }
 
 // awaitGrowth waits until the stream has this many more messages.

@@ -77,15 +77,13 @@ type expected struct {
 }
 
 func (e *expected) decode(body []byte) (*events.Changes, error) {
-	const begin, end = `"changes":[`, `]}`
-	at := bytes.Index(body, []byte(begin)) + len(begin)
-	c, err := events.DecodeChanges(append(bytes.Clone(body[:at]), end...))
+	c, changes, err := decodeHead(body)
 	if err != nil {
 		return nil, err
 	}
 	e.buf = e.buf[:0]
 	first := e.count
-	for rest := body[at:]; len(e.buf)+len(end) < len(rest); {
+	for len(e.buf) < len(changes) {
 		if e.count > first {
 			e.buf = append(e.buf, ',')
 		}
@@ -95,9 +93,17 @@ func (e *expected) decode(body []byte) (*events.Changes, error) {
 		}
 		e.buf = append(e.buf, `","n":"1"}}`...)
 	}
-	if !bytes.Equal(append(e.buf, end...), body[at:]) {
-		return nil, fmt.Errorf("after %d changes: expected %.200s, got %.200s", first, e.buf, body[at:])
+	if !bytes.Equal(e.buf, changes) {
+		return nil, fmt.Errorf("after %d changes: expected %.200s, got %.200s", first, e.buf, changes)
 	}
 	c.Changes = make([]events.Change, e.count-first)
 	return c, nil
+}
+
+// decodeHead decodes a change message without its changes.
+func decodeHead(body []byte) (c *events.Changes, changes []byte, err error) {
+	const begin, end = `"changes":[`, `]}`
+	at := bytes.Index(body, []byte(begin)) + len(begin)
+	c, err = events.DecodeChanges(append(bytes.Clone(body[:at]), end...))
+	return c, body[at : len(body)-len(end)], err
 }

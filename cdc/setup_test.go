@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -141,9 +142,13 @@ func TestSecondCDCStandsByAndTakesOver(t *testing.T) {
 		case <-both[1].streaming:
 			return 1
 		case err := <-both[0].done:
+			both[0].stopped = true
 			require.NoError(t, err)
 		case err := <-both[1].done:
+			both[1].stopped = true
 			require.NoError(t, err)
+		case <-time.After(patience):
+			require.Fail(t, "none streams")
 		}
 		return -1
 	}

@@ -336,3 +336,21 @@ func TestFollow(t *testing.T) {
 		})
 	}
 }
+
+// Between the beginning of a chain and the first message another stream takes the place of the one that the chain began on.
+func TestStreamReplacedAfterTheChainBegan(t *testing.T) {
+	r := newRig(t, byID)
+	for range 5 {
+		r.watermark()
+	}
+	cfg := r.config()
+	a := &applier{Invalidator: New(cfg), registry: events.ChangeSubject(source, cache.RegistrySchema, cache.RegistryTable)}
+	require.NoError(t, a.begin(t.Context(), "test"))
+	at := r.last
+	r.recreate()
+	r.session = "s2"
+	for r.watermark() < at+5 {
+	}
+	var gap *gapError
+	require.ErrorAs(t, a.consume(t.Context()), &gap)
+}

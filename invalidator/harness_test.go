@@ -134,7 +134,7 @@ func (r *rig) watermark() uint64 {
 // reset publishes one, of a new session.
 func (r *rig) reset(session string) uint64 {
 	r.t.Helper()
-	r.session, r.position = session, 500 // another cluster may be behind
+	r.session, r.position = session, r.position-100 // another cluster may be behind
 	m, err := events.Reset{Source: source, Reason: "the slot was lost", Position: r.position, At: time.Now()}.Message(session)
 	require.NoError(r.t, err)
 	return r.publish(m)

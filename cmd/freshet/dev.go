@@ -76,7 +76,7 @@ func (s *devSettings) run(ctx context.Context, out io.Writer, log *slog.Logger) 
 	if err := os.Remove(envFile); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove the settings of an earlier run: %w", err)
 	}
-	say(out, "starting; data in %s", s.dev.Data)
+	sayf(out, "starting; data in %s", s.dev.Data)
 	running := &running{failed: make(chan error, 8), log: log}
 	defer func() { err = errors.Join(err, running.stop()) }()
 
@@ -93,11 +93,11 @@ func (s *devSettings) run(ctx context.Context, out io.Writer, log *slog.Logger) 
 	if err := s.writeEnv(envFile, url); err != nil {
 		return err
 	}
-	defer os.Remove(envFile) //nolint:errcheck // the next start removes it
+	defer os.Remove(envFile) // the next start would remove it too
 	s.banner(out, envFile, url, time.Since(began))
 	select {
 	case <-ctx.Done():
-		say(out, "stopping")
+		sayf(out, "stopping")
 		return nil
 	case err := <-running.failed:
 		return err
@@ -106,10 +106,10 @@ func (s *devSettings) run(ctx context.Context, out io.Writer, log *slog.Logger) 
 
 // ignoreCanceled makes Ctrl-C during the start an ordinary end.
 func ignoreCanceled(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
+	if ctx.Err() == nil {
+		return err
 	}
-	return err
+	return nil
 }
 
 // startProcesses starts cdc, invalidator and api, each once the one before it works, and waits until the cache is in use.
@@ -232,7 +232,7 @@ func (s *devSettings) writeEnv(path, url string) error {
 }
 
 func (s *devSettings) banner(out io.Writer, envFile, url string, took time.Duration) {
-	say(out, "ready in %.1f s: %s", took.Seconds(), url)
+	sayf(out, "ready in %.1f s: %s", took.Seconds(), url)
 	if s.api.Example {
 		fmt.Fprintf(out, `
   read     curl -i %[1]s/blogs/1
@@ -246,6 +246,6 @@ func (s *devSettings) banner(out io.Writer, envFile, url string, took time.Durat
 	fmt.Fprintf(out, "\n  shell    source %s\n  stop     Ctrl-C\n\n", envFile)
 }
 
-func say(out io.Writer, format string, args ...any) {
+func sayf(out io.Writer, format string, args ...any) {
 	fmt.Fprintf(out, "freshet: "+format+"\n", args...)
 }

@@ -134,6 +134,7 @@ func execute(t *testing.T, url, sql string) {
 
 // The tour of a new user, and the life of the data folder: it goes on after Ctrl-C, SIGTERM and kill -9.
 func TestDev(t *testing.T) {
+	t.Parallel() // beside the soak
 	d := newDevFolder(t)
 	p, env := d.running()
 	tour(t, env)
@@ -205,7 +206,11 @@ func tour(t *testing.T, env map[string]string) {
 func showsEverything(t *testing.T, url string) {
 	t.Helper()
 	var index struct {
-		Endpoints []struct{ Method, Path, Try string }
+		Endpoints []struct {
+			Method string `json:"method"`
+			Path   string `json:"path"`
+			Try    string `json:"try"`
+		} `json:"endpoints"`
 	}
 	require.NoError(t, json.Unmarshal([]byte(get(t, url+"/").body), &index))
 	links := 0
@@ -242,6 +247,7 @@ func (d *devFolder) refused(settings ...string) string {
 
 // Each port that is in use is one line and status 1, and nothing is left running; then the start succeeds without help.
 func TestDevPortInUse(t *testing.T) {
+	t.Parallel() // beside the soak
 	d := newDevFolder(t)
 	for i, hint := range []string{"FRESHET_HTTP_ADDR", "FRESHET_DEV_POSTGRES_PORT", "FRESHET_DEV_REDIS_PORT", "FRESHET_DEV_NATS_PORT"} {
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", d.ports[i]))
@@ -256,12 +262,13 @@ func TestDevPortInUse(t *testing.T) {
 
 // A stop that comes while everything is still starting is a stop.
 func TestDevInterruptedStart(t *testing.T) {
+	t.Parallel() // beside the soak
 	d := newDevFolder(t)
-	for _, delay := range []time.Duration{0, 20, 100, 300, 600, 1000, 1500} {
+	for _, milliseconds := range []int{0, 50, 200, 400, 800, 1200} {
 		p := d.begin("FRESHET_LOG_LEVEL=debug")
 		p.WaitForLine(t, "freshet: starting", patience)
 		select {
-		case <-time.After(delay * time.Millisecond): // the moment is what is varied here
+		case <-time.After(time.Duration(milliseconds) * time.Millisecond): // the moment is what is varied here
 		case <-p.Done():
 			t.Fatal("it ended by itself")
 		}

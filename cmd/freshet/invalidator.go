@@ -51,7 +51,7 @@ func runInvalidator(ctx context.Context, db config.Database, redis config.Redis,
 	if err != nil {
 		return err
 	}
-	defer client.Close() //nolint:errcheck // nothing is buffered in it
+	defer client.Close() // nothing is buffered in it
 	conn, err := connectNATS(nats, "freshet invalidator "+source.Name, log)
 	if err != nil {
 		return err

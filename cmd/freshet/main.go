@@ -49,8 +49,7 @@ Every setting is a flag and an environment variable; the flag wins.`,
 	root.AddCommand(devCommand(), apiCommand(), cdcCommand(), invalidatorCommand(), migrateCommand(), checkCommand(), healthCommand(), versionCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(stderr, "freshet:", message(err))
-		var settings *config.Error
-		if errors.As(err, &settings) {
+		if _, ok := errors.AsType[*config.Error](err); ok {
 			fmt.Fprintln(stderr, "Run the command with --help to see every setting.")
 		}
 		return 1

@@ -13,8 +13,7 @@ import (
 // it tried with and without TLS: an outage is one line, and says where the address comes from.
 func message(err error) string {
 	text := err.Error()
-	var connect *pgconn.ConnectError
-	if errors.As(err, &connect) {
+	if connect, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		short := oneLine(connect.Error()) + " (DATABASE_URL says where Postgres is: does it run there?)"
 		text = strings.Replace(text, connect.Error(), short, 1)
 	}

@@ -55,7 +55,7 @@ func migrate(ctx context.Context, out io.Writer, url string, sets []migrations.S
 	if err != nil {
 		return fmt.Errorf("read the database URL: %w", err)
 	}
-	defer db.Close() //nolint:errcheck // every statement has been answered
+	defer db.Close() // every statement has been answered
 	for _, set := range sets {
 		m, err := migrations.New(db, set)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -37,7 +38,7 @@ func sourceName(db *testenv.Database) string { return db.Name[:min(len(db.Name),
 
 // with adds settings; the last of a name counts.
 func (b *backends) with(settings ...string) []string {
-	return append(b.env[:len(b.env):len(b.env)], settings...)
+	return append(slices.Clip(b.env), settings...)
 }
 
 // migrate runs freshet migrate up.

@@ -212,7 +212,10 @@ func (r *soakReader) judge(read soakRead, a answer, known remembered) (remembere
 	}
 	now := remembered{etag: a.header.Get("ETag")}
 	if read.blog != 0 {
-		var row struct{ ID, Views int64 }
+		var row struct {
+			ID    int64 `json:"id"`
+			Views int64 `json:"views"`
+		}
 		if err := json.Unmarshal([]byte(a.body), &row); err != nil {
 			return now, fmt.Errorf("read %s: %w", a.body, err)
 		}

@@ -3,7 +3,6 @@
 -- param: id bigint, min 1
 -- result: one
 -- ttl: 10m
--- depends: blogs(id)
 -- doc: One blog, whole.
 -- example: /blogs/1
 SELECT id, slug, title, content, status, tags, author, views, created_at, updated_at

@@ -5,7 +5,6 @@
 -- param: offset int = 0, min 0
 -- result: many
 -- ttl: 10m
--- depends: blogs(status)
 -- doc: The newest blogs of one status, shortened.
 -- example: /blogs?limit=5
 SELECT id, slug, title, left(content, 200) AS excerpt, tags, author, views, created_at

@@ -4,7 +4,6 @@
 -- param: limit int = 20, min 1, max 50
 -- param: offset int = 0, min 0
 -- result: many
--- depends: blogs(author)
 -- doc: What one author has published, newest first.
 -- example: /authors/amina-okafor/blogs
 SELECT id, slug, title, left(content, 200) AS excerpt, tags, views, created_at

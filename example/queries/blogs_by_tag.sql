@@ -4,7 +4,6 @@
 -- param: limit int = 20, min 1, max 50
 -- param: offset int = 0, min 0
 -- result: many
--- depends: blogs()
 -- doc: Published blogs that carry a tag, newest first.
 -- example: /tags/sql/blogs
 

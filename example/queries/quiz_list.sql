@@ -2,7 +2,6 @@
 -- route: GET /quizzes
 -- param: topic text, max_len 100, optional
 -- result: many
--- depends: quizzes()
 -- doc: The quizzes, of one topic or of all.
 -- example: /quizzes?topic=sql
 SELECT id, title, topic, questions

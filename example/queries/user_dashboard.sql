@@ -2,8 +2,6 @@
 -- route: GET /users/{user_id}/dashboard
 -- param: user_id bigint, min 1
 -- result: one
--- depends: attempts(user_id), users(id = :user_id)
--- depends: quizzes(), blogs(status = 'published')
 -- doc: All that a user's front page shows: attempts, averages by topic, the streak, and what to read next.
 -- example: /users/1/dashboard
 WITH mine AS (

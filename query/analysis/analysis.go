@@ -55,7 +55,9 @@ type Error struct{ Msg string }
 func (e *Error) Error() string { return e.Msg }
 
 // Analyze analyzes one SELECT. Its parameters must each be cast to their type ($1::text).
-func Analyze(c *Catalog, sql string) (*Result, error) {
+func Analyze(c *Catalog, sql string) (*Result, error) { return analyze(&analyzer{catalog: c}, sql) }
+
+func analyze(a *analyzer, sql string) (*Result, error) {
 	tree, err := pg.Parse(sql)
 	if err != nil {
 		return nil, &Error{fmt.Sprintf("Postgres's parser: %v", err)}
@@ -63,7 +65,6 @@ func Analyze(c *Catalog, sql string) (*Result, error) {
 	if len(tree.GetStmts()) != 1 || tree.GetStmts()[0].GetStmt().GetSelectStmt() == nil {
 		return nil, &Error{"only a SELECT can be cached"}
 	}
-	a := &analyzer{catalog: c}
 	top := a.selectLevel(tree.GetStmts()[0].GetStmt().GetSelectStmt(), nil)
 	top.settle(nil)
 	if len(a.refusals) > 0 {
@@ -80,16 +81,24 @@ type analyzer struct {
 	warnings    []string
 	opaque      []string
 	views       []string // those that are being opened, to end a recursion that Postgres would refuse anyway
+	dropped     rule     // none, but in tests
 }
 
 // occurrence is one place where a base table is read.
 type occurrence struct {
+	a        *analyzer
 	relation *Relation
 	reads    map[string]bool
 	pins     map[string][]Value
 }
 
-func (o *occurrence) read(column string) { o.reads[column] = true }
+// read marks a column as read. The log does not have a generated column: that it has changed shows in those that it is made of.
+func (o *occurrence) read(column string) {
+	o.reads[column] = true
+	if c := o.relation.column(column); c != nil && c.Generated && o.a.keeps(readGenerated) {
+		o.readAll()
+	}
+}
 
 func (o *occurrence) readAll() {
 	for _, c := range o.relation.Columns {
@@ -112,7 +121,10 @@ func (a *analyzer) result() *Result {
 	for _, o := range a.occurrences {
 		d := Dependency{Relation: o.relation}
 		for column, values := range o.pins {
-			if c := o.relation.column(column); !c.Logged {
+			if c := o.relation.column(column); c.Generated {
+				a.warn("%s.%s is pinned, but it is generated and so not in the log: it cannot make the dependency finer", o.relation, column)
+				continue
+			} else if !c.Logged {
 				a.warn("%s.%s is pinned, but the old row of a change does not have it (only %s), so it cannot make the dependency finer: "+
 					"run ALTER TABLE %s REPLICA IDENTITY FULL", o.relation, column, cmp.Or(o.relation.logged(), "nothing"), o.relation)
 				continue

@@ -15,6 +15,7 @@ type Catalog struct {
 	SearchPath []string
 	relations  map[[2]string]*Relation // by schema and name
 	functions  map[string]function     // the worst of those that share a name, by name
+	operators  map[string]function     // the same for operators that somebody defined
 }
 
 // Relation is a table, or something that can stand in its place.
@@ -43,10 +44,12 @@ type Column struct {
 	Class string
 	// Logged is true if the old row of a change has the column: it is in the replica identity.
 	Logged bool
+	// Generated is true if Postgres computes the column from others. The log does not have it then.
+	Generated bool
 }
 
 type function struct {
-	volatility byte // i, s, v: the worst of all overloads
+	volatility byte // i, s, v: the worst of all overloads, and for an aggregate of the functions that it is made of
 	system     bool // all of them are in pg_catalog
 }
 
@@ -78,15 +81,18 @@ func (c *Catalog) Find(schema, name string) *Relation {
 
 // ReadCatalog reads the catalog with the search_path of the connection.
 func ReadCatalog(ctx context.Context, conn *pgx.Conn) (*Catalog, error) {
-	c := &Catalog{relations: map[[2]string]*Relation{}, functions: map[string]function{}}
+	c := &Catalog{relations: map[[2]string]*Relation{}, functions: map[string]function{}, operators: map[string]function{}}
 	if err := conn.QueryRow(ctx, "SELECT current_schemas(true)::text[]").Scan(&c.SearchPath); err != nil {
 		return nil, fmt.Errorf("read the search_path: %w", err)
 	}
 	if err := c.readRelations(ctx, conn); err != nil {
 		return nil, fmt.Errorf("read the tables: %w", err)
 	}
-	if err := c.readFunctions(ctx, conn); err != nil {
+	if err := readFunctions(ctx, conn, functionsSQL, c.functions); err != nil {
 		return nil, fmt.Errorf("read the functions: %w", err)
+	}
+	if err := readFunctions(ctx, conn, operatorsSQL, c.operators); err != nil {
+		return nil, fmt.Errorf("read the operators: %w", err)
 	}
 	return c, nil
 }
@@ -96,8 +102,11 @@ SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text
        EXISTS (SELECT FROM pg_inherits WHERE inhparent = c.oid), c.relrowsecurity, c.relreplident::text,
        CASE WHEN c.relkind = 'v' AND n.nspname NOT IN ('pg_catalog', 'information_schema') THEN pg_get_viewdef(c.oid) ELSE '' END,
        a.attname::text, format_type(a.atttypid, NULL), t.typtype::text, coalesce(k.collisdeterministic, true),
-       c.relreplident = 'f' OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND a.attnum = ANY (i.indkey)
-           AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident))
+       a.attgenerated = '' AND (c.relreplident = 'f' OR EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid
+           AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) -- not what INCLUDE adds: RelationGetIndexAttrBitmap
+           AND i.indimmediate AND i.indisvalid -- nor a deferrable key: RelationGetIndexList
+           AND (c.relreplident = 'd' AND i.indisprimary OR c.relreplident = 'i' AND i.indisreplident))),
+       a.attgenerated <> ''
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -118,7 +127,7 @@ func (c *Catalog) readRelations(ctx context.Context, conn *pgx.Conn) error {
 		deterministic                         bool
 	)
 	_, err = pgx.ForEachRow(rows, []any{&r.Schema, &r.Name, &kind, &persistence, &r.Partition, &r.Children, &r.Security, &identity,
-		&r.Definition, &col.Name, &col.Type, &typeKind, &deterministic, &col.Logged}, func() error {
+		&r.Definition, &col.Name, &col.Type, &typeKind, &deterministic, &col.Logged, &col.Generated}, func() error {
 		key := [2]string{r.Schema, r.Name}
 		known := c.relations[key]
 		if known == nil {
@@ -151,10 +160,30 @@ func class(typeName, typeKind string, deterministic bool) string {
 	return classes[typeName]
 }
 
-func (c *Catalog) readFunctions(ctx context.Context, conn *pgx.Conn) error {
-	// Of functions that share a name any may be meant: the worst counts. 'v' sorts behind 's' and 'i'.
-	rows, err := conn.Query(ctx, `SELECT p.proname::text, max(p.provolatile::text), bool_and(n.nspname = 'pg_catalog')
-		FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace GROUP BY p.proname`)
+// functionsSQL: of functions that share a name any may be meant, so the worst counts; 'v' sorts behind 's' and 'i'. Postgres calls every
+// aggregate immutable, whatever the functions are that it is made of.
+const functionsSQL = `
+SELECT p.proname::text,
+       max(greatest(p.provolatile::text, (SELECT max(f.provolatile::text) FROM pg_proc f WHERE f.oid IN (a.aggtransfn, a.aggfinalfn,
+           a.aggcombinefn, a.aggserialfn, a.aggdeserialfn, a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)))),
+       bool_and(n.nspname = 'pg_catalog')
+FROM pg_proc p
+JOIN pg_namespace n ON n.oid = p.pronamespace
+LEFT JOIN pg_aggregate a ON a.aggfnoid = p.oid AND n.nspname <> 'pg_catalog'
+GROUP BY p.proname`
+
+// operatorsSQL leaves out the operators of Postgres, and those whose function is written in C, as the extensions' are: some are STABLE
+// because of a setting (pg_trgm's %, which is the name of the remainder too), and none is known to read tables.
+const operatorsSQL = `
+SELECT o.oprname::text, max(p.provolatile::text), false
+FROM pg_operator o
+JOIN pg_proc p ON p.oid = o.oprcode
+JOIN pg_language l ON l.oid = p.prolang
+WHERE o.oprnamespace <> 'pg_catalog'::regnamespace AND l.lanname NOT IN ('c', 'internal')
+GROUP BY o.oprname`
+
+func readFunctions(ctx context.Context, conn *pgx.Conn, sql string, into map[string]function) error {
+	rows, err := conn.Query(ctx, sql)
 	if err != nil {
 		return err
 	}
@@ -162,7 +191,7 @@ func (c *Catalog) readFunctions(ctx context.Context, conn *pgx.Conn) error {
 	var f function
 	_, err = pgx.ForEachRow(rows, []any{&name, &volatility, &f.system}, func() error {
 		f.volatility = volatility[0]
-		c.functions[name] = f
+		into[name] = f
 		return nil
 	})
 	return err

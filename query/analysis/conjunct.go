@@ -23,17 +23,18 @@ func (l *level) conjuncts(n *pg.Node, candidates []*source) []atom {
 		return nil
 	case n.GetBoolExpr() != nil:
 		b := n.GetBoolExpr()
-		switch b.GetBoolop() {
-		case pg.BoolExprType_AND_EXPR:
-			var all []atom
-			for _, arg := range b.GetArgs() {
-				all = append(all, l.conjuncts(arg, candidates)...)
-			}
-			return all
-		case pg.BoolExprType_NOT_EXPR:
+		op := b.GetBoolop()
+		if op == pg.BoolExprType_NOT_EXPR && l.a.keeps(negation) {
 			return l.boolean(b.GetArgs()[0], "f", candidates)
 		}
-		return nil
+		if op == pg.BoolExprType_OR_EXPR && l.a.keeps(either) {
+			return nil
+		}
+		var all []atom
+		for _, arg := range b.GetArgs() {
+			all = append(all, l.conjuncts(arg, candidates)...)
+		}
+		return all
 	case n.GetAExpr() != nil:
 		return l.equality(n.GetAExpr(), candidates)
 	case n.GetColumnRef() != nil:
@@ -52,7 +53,7 @@ func (l *level) boolean(n *pg.Node, value string, candidates []*source) []atom {
 
 // equality is a = b, a IN (b, c) or a = ANY (b).
 func (l *level) equality(e *pg.A_Expr, candidates []*source) []atom {
-	if !isEquals(e.GetName()) {
+	if !isEquals(e.GetName()) && l.a.keeps(equalsOnly) {
 		return nil
 	}
 	left := l.plain(e.GetLexpr(), candidates)
@@ -63,17 +64,17 @@ func (l *level) equality(e *pg.A_Expr, candidates []*source) []atom {
 		case left.source != nil && right.source != nil:
 			return []atom{{left: left, right: right}}
 		case left.source != nil:
-			return single(left, e.GetRexpr())
+			return l.single(left, e.GetRexpr())
 		case right.source != nil:
-			return single(right, e.GetLexpr())
+			return l.single(right, e.GetLexpr())
 		}
 	case pg.A_Expr_Kind_AEXPR_IN:
 		if left.source != nil {
-			return several(left, e.GetRexpr().GetList().GetItems())
+			return l.several(left, e.GetRexpr().GetList().GetItems())
 		}
 	case pg.A_Expr_Kind_AEXPR_OP_ANY:
 		if left.source != nil {
-			return anyOf(left, e.GetRexpr())
+			return l.anyOf(left, e.GetRexpr())
 		}
 	}
 	return nil
@@ -88,17 +89,17 @@ func isEquals(name []*pg.Node) bool {
 	return last == 0 || last == 1 && name[0].GetString_().GetSval() == "pg_catalog"
 }
 
-func single(r ref, n *pg.Node) []atom {
-	if v, ok := value(n, r); ok {
+func (l *level) single(r ref, n *pg.Node) []atom {
+	if v, ok := l.value(n, r); ok {
 		return []atom{{left: r, values: []Value{v}, class: r.class()}}
 	}
 	return nil
 }
 
-func several(r ref, items []*pg.Node) []atom {
+func (l *level) several(r ref, items []*pg.Node) []atom {
 	a := atom{left: r, class: r.class()}
 	for _, item := range items {
-		v, ok := value(item, r)
+		v, ok := l.value(item, r)
 		if !ok {
 			return nil
 		}
@@ -109,11 +110,14 @@ func several(r ref, items []*pg.Node) []atom {
 	if len(a.values) == 0 {
 		return nil
 	}
+	if !l.a.keeps(everyValue) {
+		a.values = a.values[:1]
+	}
 	return []atom{a}
 }
 
 // anyOf is an array parameter, or an array of values.
-func anyOf(r ref, n *pg.Node) []atom {
+func (l *level) anyOf(r ref, n *pg.Node) []atom {
 	if cast := n.GetTypeCast(); cast != nil {
 		name, array := typeOf(cast.GetTypeName())
 		if p := cast.GetArg().GetParamRef(); p != nil && array && name == "text" && r.class() == "text" && isTextType(r.typeName()) {
@@ -121,20 +125,20 @@ func anyOf(r ref, n *pg.Node) []atom {
 		}
 		return nil
 	}
-	return several(r, n.GetAArrayExpr().GetElements())
+	return l.several(r, n.GetAArrayExpr().GetElements())
 }
 
 func isTextType(name string) bool { return name == "text" || name == "character varying" }
 
 // value reads a parameter with its cast, or a constant, that a column is compared with. ok is false if its text does not compare
 // as the column's values do.
-func value(n *pg.Node, r ref) (v Value, ok bool) {
+func (l *level) value(n *pg.Node, r ref) (v Value, ok bool) {
 	class := r.class()
 	if class == "" {
 		return Value{}, false
 	}
 	if c := n.GetAConst(); c != nil {
-		return constant(c, class, "")
+		return l.constant(c, class, "")
 	}
 	cast := n.GetTypeCast()
 	if cast == nil || len(cast.GetTypeName().GetTypmods()) > 0 {
@@ -152,20 +156,20 @@ func value(n *pg.Node, r ref) (v Value, ok bool) {
 		}
 		arg, name = inner.GetArg(), "text"
 	}
-	if classes[name] != class && !(name == r.typeName() && class == "text") {
+	if classes[name] != class && !(name == r.typeName() && class == "text") && l.a.keeps(sameType) {
 		return Value{}, false
 	}
 	switch {
 	case arg.GetParamRef() != nil:
 		return Value{Param: int(arg.GetParamRef().GetNumber())}, true
 	case arg.GetAConst() != nil:
-		return constant(arg.GetAConst(), class, name)
+		return l.constant(arg.GetAConst(), class, name)
 	}
 	return Value{}, false
 }
 
 // constant is a literal as Postgres prints a value of the class. cast is the type that it is cast to, "" for none.
-func constant(c *pg.A_Const, class, cast string) (Value, bool) {
+func (l *level) constant(c *pg.A_Const, class, cast string) (Value, bool) {
 	switch v := c.GetVal().(type) {
 	case *pg.A_Const_Ival:
 		if class == "bigint" {
@@ -180,13 +184,13 @@ func constant(c *pg.A_Const, class, cast string) (Value, bool) {
 			return Value{Const: map[bool]string{true: "t", false: "f"}[v.Boolval.GetBoolval()]}, true
 		}
 	case *pg.A_Const_Sval:
-		return literal(v.Sval.GetSval(), class)
+		return l.literal(v.Sval.GetSval(), class)
 	}
 	return Value{}, false
 }
 
 // literal is a quoted constant. Only the usual way of writing is taken; any other is no pin.
-func literal(s, class string) (Value, bool) {
+func (l *level) literal(s, class string) (Value, bool) {
 	ok := false
 	switch class {
 	case "text":
@@ -205,7 +209,7 @@ func literal(s, class string) (Value, bool) {
 	case "uuid":
 		ok = isUUID(s)
 	}
-	return Value{Const: s}, ok
+	return Value{Const: s}, ok || !l.a.keeps(canonical)
 }
 
 // isUUID tells whether s is a UUID as Postgres prints it.

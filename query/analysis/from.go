@@ -1,6 +1,7 @@
 package analysis
 
 import (
+	"cmp"
 	"slices"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -37,10 +38,7 @@ func (l *level) add(s *source) []*source {
 
 // relation is a table, a view, or a WITH query.
 func (l *level) relation(v *pg.RangeVar) *source {
-	s := &source{alias: v.GetRelname()}
-	if alias := v.GetAlias().GetAliasname(); alias != "" {
-		s.alias = alias
-	}
+	s := &source{alias: cmp.Or(v.GetAlias().GetAliasname(), v.GetRelname())}
 	if v.GetSchemaname() == "" {
 		if c := l.findCTE(v.GetRelname()); c != nil {
 			s.columns = rename(c.columns, v.GetAlias())
@@ -58,6 +56,9 @@ func (l *level) relation(v *pg.RangeVar) *source {
 	if reason := r.refuse(); reason != "" {
 		l.a.refuse("%s %s", r, reason)
 		return s
+	}
+	if v.GetAlias() == nil {
+		s.schema = r.Schema
 	}
 	if r.Kind == 'v' {
 		s.child = l.view(r)
@@ -80,7 +81,7 @@ func (l *level) relation(v *pg.RangeVar) *source {
 }
 
 func (a *analyzer) occur(r *Relation) *occurrence {
-	o := &occurrence{relation: r, reads: map[string]bool{}, pins: map[string][]Value{}}
+	o := &occurrence{a: a, relation: r, reads: map[string]bool{}, pins: map[string][]Value{}}
 	a.occurrences = append(a.occurrences, o)
 	return o
 }
@@ -112,10 +113,23 @@ func (l *level) view(r *Relation) *level {
 	return l.a.selectLevel(tree.GetStmts()[0].GetStmt().GetSelectStmt(), nil)
 }
 
-// subselect is a subquery in FROM. It sees the level, for LATERAL; without LATERAL it has no name from there.
+// subselect is a subquery in FROM. With LATERAL it sees what stands before it in the level, without only what is around the level.
 func (l *level) subselect(v *pg.RangeSubselect) *source {
-	child := l.a.selectLevel(v.GetSubquery().GetSelectStmt(), l)
+	visible := l.sources
+	if !v.GetLateral() {
+		visible = nil
+	}
+	var child *level
+	l.seeing(visible, func() { child = l.a.selectLevel(v.GetSubquery().GetSelectStmt(), l) })
 	return &source{alias: v.GetAlias().GetAliasname(), child: child, columns: child.names(v.GetAlias().GetColnames())}
+}
+
+// seeing has names looked up while only these of the level's sources can be seen.
+func (l *level) seeing(visible []*source, do func()) {
+	all := l.sources
+	l.sources = visible
+	do()
+	l.sources = all
 }
 
 // join adds both sides, and says which of them the condition restricts: a row that fails it cannot matter on either side of an
@@ -125,7 +139,7 @@ func (l *level) join(j *pg.JoinExpr) []*source {
 	both := slices.Concat(left, right)
 	atoms := l.conjuncts(j.GetQuals(), both)
 	w := walker{level: l, candidates: both}
-	w.node(j.GetQuals())
+	l.seeing(both, func() { w.clause(readOn, j.GetQuals()) })
 	if j.GetIsNatural() || len(j.GetUsingClause()) > 0 {
 		l.using(j, left, right)
 	}
@@ -149,6 +163,9 @@ func (l *level) join(j *pg.JoinExpr) []*source {
 	case pg.JoinType_JOIN_RIGHT:
 		restricted = left
 	}
+	if !l.a.keeps(preservedSide) {
+		restricted = both
+	}
 	for _, s := range restricted {
 		s.on = append(s.on, atoms...)
 	}
@@ -159,6 +176,9 @@ func (l *level) join(j *pg.JoinExpr) []*source {
 // written out with ON.
 func (l *level) using(j *pg.JoinExpr, left, right []*source) {
 	l.merged = true
+	if !l.a.keeps(readUsing) {
+		return
+	}
 	for _, s := range slices.Concat(left, right) {
 		if j.GetIsNatural() {
 			s.readAll()

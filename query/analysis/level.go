@@ -27,6 +27,8 @@ type level struct {
 // source is one entry of FROM.
 type source struct {
 	alias string
+	// schema is that of a table or a view without an alias: only such a one may be called schema.table.
+	schema string
 	// table is set for a base table, child for a subquery, a view, or a CTE that is read only here.
 	table *occurrence
 	child *level
@@ -79,10 +81,11 @@ func (r ref) typeName() string {
 
 // inside is the column of the child that a column of the source is.
 func (s *source) inside(column string) ref {
-	if i := slices.Index(s.columns, column); i >= 0 && i < len(s.child.outputs) && s.child.pushable && !s.child.blurred {
-		return s.child.outputs[i].ref
+	i := slices.Index(s.columns, column)
+	if i < 0 || i >= len(s.child.outputs) || !s.child.pushable || s.child.blurred || slices.Contains(s.columns[i+1:], column) {
+		return ref{} // also if two have the name: it is known which is meant only where they get other names further out
 	}
-	return ref{}
+	return s.child.outputs[i].ref
 }
 
 // cte is one WITH query.
@@ -108,25 +111,32 @@ func (a *analyzer) selectLevel(s *pg.SelectStmt, outer *level) *level {
 	}
 	l.where = l.conjuncts(s.GetWhereClause(), l.sources)
 	l.target(s)
-	l.pushable = pushable(s)
+	l.pushable = a.pushable(s)
+	if outer != nil && !a.keeps(ownLevel) {
+		outer.where = append(outer.where, l.conjuncts(s.GetWhereClause(), outer.sources)...)
+	}
 	w := walker{level: l, candidates: l.sources}
-	w.nodes(s.GetTargetList())
-	w.node(s.GetWhereClause())
-	w.node(s.GetHavingClause())
-	w.nodes(s.GetValuesLists())
-	w.nodes(s.GetWindowClause())
-	w.outputs = true // these may name output columns
-	w.nodes(s.GetGroupClause())
-	w.nodes(s.GetSortClause())
-	w.nodes(s.GetDistinctClause())
-	w.node(s.GetLimitCount())
-	w.node(s.GetLimitOffset())
+	w.clause(readSelected, s.GetTargetList()...)
+	w.clause(readSelected, s.GetValuesLists()...)
+	w.clause(readWhere, s.GetWhereClause())
+	w.clause(readHaving, s.GetHavingClause())
+	w.clause(readWindow, s.GetWindowClause()...)
+	w.clause(readOrder, s.GetLimitCount(), s.GetLimitOffset())
+	w.keys(readGroup, s.GetGroupClause())
+	w.keys(readOrder, s.GetSortClause())
+	w.keys(readOrder, s.GetDistinctClause())
 	return l
 }
 
-// with makes the WITH queries known. Each sees those before it, and itself if it is recursive.
+// with makes the WITH queries known. Each sees those before it; if they are recursive, all of them.
 func (l *level) with(s *pg.SelectStmt) {
 	recursive := s.GetWithClause().GetRecursive()
+	for _, n := range s.GetWithClause().GetCtes() {
+		if e := n.GetCommonTableExpr(); recursive && e.GetCtequery().GetSelectStmt() != nil {
+			// Each sees all of them, itself too. There its columns are known by name only.
+			l.ctes[e.GetCtename()] = &cte{shared: true, columns: recursiveNames(e, e.GetCtequery().GetSelectStmt())}
+		}
+	}
 	for _, n := range s.GetWithClause().GetCtes() {
 		e := n.GetCommonTableExpr()
 		query := e.GetCtequery().GetSelectStmt()
@@ -134,11 +144,7 @@ func (l *level) with(s *pg.SelectStmt) {
 			l.a.refuse("WITH %s changes data", e.GetCtename())
 			continue
 		}
-		c := &cte{shared: recursive || mentions(s, e.GetCtename()) != 1}
-		if recursive {
-			// Within itself its columns are known by name only.
-			l.ctes[e.GetCtename()] = &cte{shared: true, columns: recursiveNames(e, query)}
-		}
+		c := &cte{shared: recursive || mentions(s, e.GetCtename()) != 1 && l.a.keeps(sharedWith)}
 		c.level = l.a.selectLevel(query, l)
 		c.columns = c.level.names(e.GetAliascolnames())
 		if e.GetSearchClause() != nil || e.GetCycleClause() != nil {
@@ -182,10 +188,9 @@ func (l *level) arms(s *pg.SelectStmt) {
 	for _, o := range left.outputs {
 		l.outputs = append(l.outputs, output{name: o.name})
 	}
-	w := walker{level: l, outputs: true}
-	w.nodes(s.GetSortClause())
-	w.node(s.GetLimitCount())
-	w.node(s.GetLimitOffset())
+	w := walker{level: l}
+	w.keys(readOrder, s.GetSortClause())
+	w.clause(readOrder, s.GetLimitCount(), s.GetLimitOffset())
 }
 
 // findCTE looks a name up here and outwards.
@@ -239,12 +244,13 @@ func (l *level) target(s *pg.SelectStmt) {
 }
 
 func (l *level) star(fields []*pg.Node) {
-	before := len(l.outputs)
-	defer func() { l.blurred = l.blurred || len(l.outputs) == before }()
+	names := fieldNames(fields)
+	matched := 0
 	for _, src := range l.sources {
-		if len(fields) > 1 && fields[len(fields)-2].GetString_().GetSval() != src.alias {
+		if len(names) > 0 && !src.is(names) {
 			continue
 		}
+		matched++
 		if src.columns == nil {
 			l.blurred = true
 		}
@@ -252,32 +258,45 @@ func (l *level) star(fields []*pg.Node) {
 			l.outputs = append(l.outputs, output{name: c, ref: ref{src, c}})
 		}
 	}
-	if l.merged && len(fields) == 1 {
-		l.blurred = true // USING puts its columns first, once
+	switch {
+	case matched == 0: // the row of an outer level
+		l.blurred = true
+	case l.merged && len(names) == 0: // USING puts its columns first, once
+		l.blurred = true
 	}
 }
 
-// pushable tells whether a condition on a plain output column means the same within the level's WHERE: not if the level counts
-// rows or looks at several of them.
-func pushable(s *pg.SelectStmt) bool {
-	if s.GetLimitCount() != nil || s.GetLimitOffset() != nil || len(s.GetDistinctClause()) > 0 || len(s.GetGroupClause()) > 0 ||
-		s.GetHavingClause() != nil || len(s.GetWindowClause()) > 0 || len(s.GetValuesLists()) > 0 {
+// pushable tells whether a condition on a plain output column means the same within the level's WHERE: not if the level counts rows
+// or looks at several of them. Below GROUP BY it does, as such a column is one of the keys, or belongs to one (and is NULL in the
+// grouping sets without it); below DISTINCT as well, as rows that it takes for the same agree in all the columns.
+func (a *analyzer) pushable(s *pg.SelectStmt) bool {
+	switch {
+	case s.GetLimitCount() != nil || s.GetLimitOffset() != nil:
+		return !a.keeps(underLimit)
+	case slices.ContainsFunc(s.GetDistinctClause(), func(n *pg.Node) bool { return n.GetNode() != nil }): // DISTINCT ON
+		return !a.keeps(underDistinctOn)
+	case len(s.GetValuesLists()) > 0:
 		return false
 	}
-	windows := false
+	windows := len(s.GetWindowClause()) > 0
 	visit(s, func(m any) bool {
 		if f, ok := m.(*pg.FuncCall); ok && f.GetOver() != nil {
 			windows = true
 		}
 		return !windows
 	})
-	return !windows
+	return !windows || !a.keeps(underWindow)
 }
 
 // settle finds what each source is pinned to, given conditions that a reader of this level adds to its WHERE.
 func (l *level) settle(added []atom) {
 	for _, s := range l.sources {
 		atoms := slices.Concat(s.on, l.where, added)
+		for _, other := range l.sources {
+			if !l.a.keeps(ownJoin) {
+				atoms = append(atoms, other.on...)
+			}
+		}
 		switch {
 		case s.table != nil:
 			for column, p := range pinned(s, atoms) {

@@ -41,7 +41,11 @@ func TestSmoke(t *testing.T) {
 	}
 	names := []string{}
 	rows, _ := db.Conn(t).Query(t.Context(), "select proname from pg_proc where pronamespace='pg_catalog'::regnamespace group by 1 having max(provolatile::text)='v' and min(provolatile::text)<>'v'")
-	for rows.Next() { var s string; rows.Scan(&s); names = append(names, s) }
+	for rows.Next() {
+		var s string
+		rows.Scan(&s)
+		names = append(names, s)
+	}
 	fmt.Println(names)
 }
 

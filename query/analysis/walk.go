@@ -43,7 +43,21 @@ func mentions(s *pg.SelectStmt, name string) (n int) {
 type walker struct {
 	level      *level
 	candidates []*source // where names are looked up first
-	outputs    bool      // a bare name may be that of an output column
+	part       rule      // why a name of the clause that is read counts
+}
+
+// clause reads the expressions of a clause.
+func (w *walker) clause(part rule, list ...*pg.Node) {
+	w.part = part
+	w.nodes(list)
+}
+
+// keys reads the items of GROUP BY, ORDER BY or DISTINCT ON.
+func (w *walker) keys(part rule, list []*pg.Node) {
+	w.part = part
+	for _, n := range list {
+		w.key(n)
+	}
 }
 
 func (w *walker) nodes(list []*pg.Node) {
@@ -68,6 +82,24 @@ func (w *walker) node(n *pg.Node) {
 			w.level.a.function(m)
 		case *pg.SQLValueFunction:
 			w.level.a.valueFunction(m)
+		case *pg.A_Indirection: // (row).name is name(row) if the row has no such column
+			for _, name := range fieldNames(m.GetIndirection()) {
+				if name != "" {
+					w.level.a.named(name)
+				}
+			}
+		case *pg.A_Expr:
+			w.level.a.operator(m.GetName())
+			if strings.Contains(m.GetKind().String(), "BETWEEN") {
+				w.level.a.judge(">=", w.level.a.catalog.operators[">="])
+				w.level.a.judge("<=", w.level.a.catalog.operators["<="])
+			}
+		case *pg.SubLink:
+			w.level.a.operator(m.GetOperName())
+		case *pg.SortBy:
+			w.level.a.operator(m.GetUseOp())
+		case *pg.TypeCast:
+			w.level.a.cast(m)
 		case *pg.ParamRef, *pg.A_Const:
 			return false
 		}
@@ -75,19 +107,50 @@ func (w *walker) node(n *pg.Node) {
 	})
 }
 
+// key is an item of GROUP BY, ORDER BY or DISTINCT ON. If it is nothing but a name, that may be the one of an output column; within
+// an expression it may not (findTargetlistEntrySQL92 in src/backend/parser/parse_clause.c).
+func (w *walker) key(n *pg.Node) {
+	e := n
+	if s := n.GetSortBy(); s != nil {
+		e = s.GetNode()
+	}
+	if names := fieldNames(e.GetColumnRef().GetFields()); len(names) == 1 && !w.has(names[0]) &&
+		slices.ContainsFunc(w.level.outputs, func(o output) bool { return o.name == names[0] }) {
+		return
+	}
+	w.node(n)
+}
+
+// has tells whether a source of the level has a column of the name.
+func (w *walker) has(name string) bool {
+	return slices.ContainsFunc(w.candidates, func(s *source) bool { return slices.Contains(s.columns, name) })
+}
+
+// fieldNames are the parts of a name, without a star at its end.
+func fieldNames(fields []*pg.Node) []string {
+	names := make([]string, 0, len(fields))
+	for _, f := range fields {
+		if f.GetAStar() == nil {
+			names = append(names, f.GetString_().GetSval())
+		}
+	}
+	return names
+}
+
+// is tells whether [schema.]alias means the source.
+func (s *source) is(names []string) bool {
+	last := len(names) - 1
+	return last >= 0 && names[last] == s.alias && (last == 0 || names[last-1] == s.schema)
+}
+
 // column marks what a column reference reads.
 func (w *walker) column(c *pg.ColumnRef) {
 	fields := c.GetFields()
-	names := make([]string, 0, len(fields))
-	star := false
-	for _, f := range fields {
-		if f.GetAStar() != nil {
-			star = true
-			continue
-		}
-		names = append(names, f.GetString_().GetSval())
+	names := fieldNames(fields)
+	if !w.level.a.keeps(w.part) {
+		return
 	}
-	if star {
+	if len(names) < len(fields) {
 		w.star(names)
 		return
 	}
@@ -99,7 +162,7 @@ func (w *walker) column(c *pg.ColumnRef) {
 		w.bare(names[0])
 		return
 	}
-	w.qualified(names[len(names)-2], names[len(names)-1])
+	w.qualified(names[:len(names)-1], names[len(names)-1])
 }
 
 // systemColumns are those of every table (src/backend/catalog/heap.c).
@@ -109,7 +172,7 @@ var systemColumns = []string{"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"}
 func (w *walker) system(names []string) bool {
 	for l, candidates := w.level, w.candidates; l != nil; l, candidates = l.outer, l.outerSources() {
 		for _, s := range candidates {
-			if slices.Contains(s.columns, names[len(names)-1]) && (len(names) == 1 || names[len(names)-2] == s.alias) {
+			if slices.Contains(s.columns, names[len(names)-1]) && (len(names) == 1 || s.is(names[:len(names)-1])) {
 				return false
 			}
 		}
@@ -125,21 +188,26 @@ func (l *level) outerSources() []*source {
 }
 
 func (w *walker) star(names []string) {
+	if !w.level.a.keeps(readRows) {
+		return
+	}
 	if len(names) == 0 {
 		for _, s := range w.candidates {
 			s.readAll()
 		}
 		return
 	}
-	w.whole(names[len(names)-1])
+	if !w.whole(names) {
+		w.lost()
+	}
 }
 
 // whole reads whole rows of the sources of that name, here or outwards. It returns false if there is none.
-func (w *walker) whole(alias string) bool {
+func (w *walker) whole(names []string) bool {
 	for l, candidates := w.level, w.candidates; l != nil; l, candidates = l.outer, l.outerSources() {
 		found := false
 		for _, s := range candidates {
-			if s.alias == alias {
+			if s.is(names) {
 				s.readAll()
 				found = true
 			}
@@ -151,7 +219,7 @@ func (w *walker) whole(alias string) bool {
 	return false
 }
 
-// bare is a name alone: a column of a source here, an output column, a column further out, or a whole row.
+// bare is a name alone: a column of a source here, or further out, or a whole row.
 func (w *walker) bare(name string) {
 	for l, candidates := w.level, w.candidates; l != nil; l, candidates = l.outer, l.outerSources() {
 		found := false
@@ -161,23 +229,20 @@ func (w *walker) bare(name string) {
 				found = true
 			}
 		}
-		if found {
-			return
-		}
-		if l == w.level && w.outputs && slices.ContainsFunc(l.outputs, func(o output) bool { return o.name == name }) {
+		if found || !l.a.keeps(readOutwards) {
 			return
 		}
 	}
-	if !w.whole(name) {
+	if !w.whole([]string{name}) {
 		w.lost()
 	}
 }
 
-// qualified is alias.column. What is no column may be a function of the row.
-func (w *walker) qualified(alias, name string) {
+// qualified is [schema.]alias.column. What is no column may be a function of the row.
+func (w *walker) qualified(of []string, name string) {
 	for l, candidates := w.level, w.candidates; l != nil; l, candidates = l.outer, l.outerSources() {
 		for _, s := range candidates {
-			if s.alias != alias {
+			if !s.is(of) {
 				continue
 			}
 			if slices.Contains(s.columns, name) {
@@ -186,6 +251,9 @@ func (w *walker) qualified(alias, name string) {
 			}
 			s.readAll()
 			w.level.a.named(name)
+			return
+		}
+		if !l.a.keeps(readOutwards) {
 			return
 		}
 	}
@@ -213,10 +281,11 @@ func (l *level) plain(n *pg.Node, candidates []*source) ref {
 	if len(fields) == 0 || fields[len(fields)-1].GetAStar() != nil {
 		return ref{}
 	}
-	name := fields[len(fields)-1].GetString_().GetSval()
+	names := fieldNames(fields)
+	name := names[len(names)-1]
 	var found []*source
 	for _, s := range candidates {
-		if slices.Contains(s.columns, name) && (len(fields) == 1 || fields[len(fields)-2].GetString_().GetSval() == s.alias) {
+		if slices.Contains(s.columns, name) && (len(names) == 1 || s.is(names[:len(names)-1])) {
 			found = append(found, s)
 		}
 	}
@@ -241,30 +310,68 @@ func (a *analyzer) function(f *pg.FuncCall) {
 // clocks are the STABLE functions that return the time.
 var clocks = []string{"now", "transaction_timestamp", "statement_timestamp"}
 
+// named judges a function by its name.
 func (a *analyzer) named(name string) {
 	f, ok := a.catalog.functions[name]
 	switch {
 	case !ok: // syntax that looks like a function; or Postgres will say that there is none
-	case f.system && f.volatility == 'v' && !slices.Contains(harmless, name):
+	case !f.system:
+		a.judge(name+"()", f)
+	case f.volatility == 'v' && !slices.Contains(harmless, name):
 		a.refuse("%s() returns something else each time, or does more than read", name)
 	case slices.Contains(clocks, name):
 		a.warn("the result depends on the time through %s(): in that respect only its ttl makes it new", name)
-	case f.system && f.volatility == 's' && readsServer(name):
+	case f.volatility == 's' && readsServer(name):
 		a.refuse("%s() reads what is not in the log", name)
-	case !f.system && f.volatility == 'v':
-		a.refuse("%s() is VOLATILE: it may return something else each time; declare it STABLE or IMMUTABLE if it does not", name)
-	case !f.system && f.volatility == 's':
+	}
+}
+
+// judge judges a function or an operator that somebody defined.
+func (a *analyzer) judge(name string, f function) {
+	switch f.volatility {
+	case 'v':
+		a.refuse("%s is VOLATILE: it may return something else each time; declare it STABLE or IMMUTABLE if it does not", name)
+	case 's':
 		a.opaque = append(a.opaque, name)
+	}
+}
+
+// operator judges an operator, which may be a function that somebody wrote.
+func (a *analyzer) operator(name []*pg.Node) {
+	if names := fieldNames(name); len(names) > 0 {
+		a.judge("the operator "+names[len(names)-1], a.catalog.operators[names[len(names)-1]])
+	}
+}
+
+// cast warns of constants that mean the time: 'today'::date.
+func (a *analyzer) cast(c *pg.TypeCast) {
+	name, _ := typeOf(c.GetTypeName())
+	word := strings.ToLower(strings.TrimSpace(c.GetArg().GetAConst().GetSval().GetSval()))
+	if (strings.HasPrefix(name, "time") || name == "date") && slices.Contains([]string{"now", "today", "yesterday", "tomorrow"}, word) {
+		a.warn("the result depends on the time through '%s'::%s: in that respect only its ttl makes it new", word, name)
 	}
 }
 
 // harmless are names of which only another overload is volatile.
 var harmless = []string{}
 
+// serverFunctions are STABLE functions of Postgres that read the session or the catalogs, beside those that their names tell.
+var serverFunctions = []string{
+	"current_setting", "current_schemas", "row_security_active", "col_description", "obj_description", "shobj_description",
+	"inet_client_addr", "inet_client_port", "inet_server_addr", "inet_server_port", "mxid_age", "getpgusername",
+}
+
 // readsServer tells whether a STABLE function of Postgres reads the session, the catalogs or tables by name.
 func readsServer(name string) bool {
-	return name != "pg_typeof" && (strings.HasPrefix(name, "pg_") || strings.HasPrefix(name, "txid_") || strings.HasPrefix(name, "has_") ||
-		strings.HasSuffix(name, "_to_xml") || strings.Contains(name, "_to_xml") || name == "current_setting" || name == "currval" || name == "lastval")
+	if name == "pg_typeof" {
+		return false
+	}
+	for _, prefix := range []string{"pg_", "txid_", "has_", "to_reg"} {
+		if strings.HasPrefix(name, prefix) {
+			return true
+		}
+	}
+	return strings.Contains(name, "_to_xml") || slices.Contains(serverFunctions, name)
 }
 
 // valueFunction is CURRENT_DATE and the like.

@@ -9,7 +9,7 @@ import (
 
 // value writes a value of a kind: as a parameter, or as a constant in one of many ways.
 func (g *generator) value(k *kind) string {
-	v := pick(g.d, k.values)
+	v := k.value(g.d)
 	form := g.d.weighted(40, 40, 10, 10)
 	switch {
 	case form == 0 && !g.constants:
@@ -41,7 +41,7 @@ func ofFamily(k *kind) func(column) bool {
 // conditions joins up to max conditions with AND, in one of the ways in which that can be written.
 func (g *generator) conditions(sc *scope, most, depth int) string {
 	var all []string
-	for range g.d.n(most + 1) {
+	for range min(most, g.d.weighted(20, 50, 20, 10)) {
 		all = append(all, g.condition(sc, depth))
 	}
 	return strings.Join(all, " AND ")
@@ -76,7 +76,7 @@ func (g *generator) equal(sc *scope) string {
 		return "true"
 	}
 	k := r.kind
-	if g.d.chance(8) { // compared with another type
+	if g.d.chance(15) { // compared with another type
 		k = pick(g.d, slices.Concat(plainKinds, fuzzyKinds))
 		if k.family != r.kind.family {
 			k = r.kind
@@ -95,7 +95,10 @@ func (g *generator) columnsEqual(sc *scope) string {
 	if !ok {
 		return "true"
 	}
-	b, _ := g.find(sc, ofFamily(a.kind))
+	b, ok := g.find(sc, func(c column) bool { return c.kind.family == a.kind.family && c != a.column })
+	if !ok {
+		return g.equal(sc)
+	}
 	return a.sql + " = " + b.sql
 }
 
@@ -107,7 +110,7 @@ func (g *generator) oneOf(sc *scope) string {
 	values := []string{g.value(r.kind), g.value(r.kind)}
 	switch form := g.d.weighted(50, 20, 10, 10, 10); {
 	case form == 1 && !g.constants && r.kind.family == "text":
-		return r.sql + " = ANY (" + g.param([]string{pick(g.d, r.kind.values), pick(g.d, r.kind.values)}, "text[]") + ")"
+		return r.sql + " = ANY (" + g.param([]string{r.kind.value(g.d), r.kind.value(g.d)}, "text[]") + ")"
 	case form == 2:
 		return fmt.Sprintf("%s = ANY (ARRAY[%s])", r.sql, strings.Join(values, ", "))
 	case form == 3:

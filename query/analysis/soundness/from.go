@@ -31,7 +31,7 @@ func (g *generator) item(sc *scope, depth int) string {
 	if g.fuel <= 0 {
 		return g.relationItem(sc)
 	}
-	switch g.d.weighted(55, 25, 12, 5, 3) {
+	switch g.d.weighted(40, 22, 28, 7, 3) {
 	case 1:
 		return g.join(sc, depth)
 	case 2:
@@ -92,7 +92,7 @@ func renamed(d *draw, cols []column) ([]column, string) {
 
 // relation picks what to read: often a WITH query, if there is one.
 func (g *generator) relation() relation {
-	if n := len(g.ctes); n > 0 && g.d.chance(60) {
+	if n := len(g.ctes); n > 0 && g.d.chance(75) {
 		i := g.d.n(n)
 		if c := g.ctes[n-1-i]; !slices.ContainsFunc(g.ctes[n-i:], func(o relation) bool { return o.name == c.name }) {
 			return c
@@ -148,9 +148,6 @@ func (g *generator) join(sc *scope, depth int) string {
 	left := g.item(sc, depth)
 	middle := len(sc.sources)
 	right := g.item(sc, depth)
-	if strings.Contains(right, " JOIN ") && !strings.HasPrefix(right, "(") {
-		right = "(" + right + ")"
-	}
 	on := &scope{sources: sc.sources[before:], merged: sc.merged, outer: sc.outer}
 	a, b := sc.sources[before:middle], sc.sources[middle:]
 	kind := pick(g.d, []string{"JOIN", "LEFT JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN", "CROSS JOIN"})
@@ -166,7 +163,7 @@ func (g *generator) join(sc *scope, depth int) string {
 	if g.d.chance(4) && !strings.Contains(sql, " USING ") { // a merged column would come first, and once
 		return g.aliased(sc, before, sql)
 	}
-	return sql
+	return "(" + sql + ")"
 }
 
 // aliased gives a join a name, which hides those of its sides.
@@ -207,7 +204,7 @@ func (g *generator) on(on *scope, a, b []*source, full bool, depth int) string {
 		}
 	}
 	if !full { // Postgres joins a FULL JOIN by equalities of both sides only
-		for range g.d.n(3) {
+		for range g.d.weighted(50, 35, 15) {
 			all = append(all, g.condition(on, min(depth, 1)))
 		}
 	}

@@ -42,7 +42,7 @@ var (
 // plainKinds can be pinned, fuzzyKinds not.
 var (
 	plainKinds = []*kind{integer, text, integer, text, bigint, boolean, mood, smallint, varchar, date, uuid}
-	fuzzyKinds = []*kind{numeric, char, folded, foldedName, float, moment, tags}
+	fuzzyKinds = []*kind{numeric, char, folded, numeric, foldedName, char, float, moment, tags}
 )
 
 // types are the types, collations and domains that the kinds need.
@@ -50,6 +50,14 @@ const types = `
 CREATE COLLATION app.folded (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 CREATE TYPE app.mood AS ENUM ('sad', 'ok', 'O''K');
 CREATE DOMAIN app.name AS text COLLATE app.folded;`
+
+// value picks a value, the first most often: so that what is written is what is looked for.
+func (k *kind) value(d *draw) string {
+	if i := d.weighted(55, 30, 15); i < len(k.values) {
+		return k.values[i]
+	}
+	return k.values[0]
+}
 
 // quote writes a string constant.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

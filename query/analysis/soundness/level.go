@@ -35,7 +35,7 @@ func (g *generator) level(outer *scope, want []*kind, depth int, ordered bool) (
 		from = append(from, g.item(sc, depth))
 	}
 	where := g.conditions(sc, 3, depth)
-	f := form(g.d.weighted(50, 10, 5, 6, 7, 12, 6))
+	f := form(g.d.weighted(38, 14, 4, 12, 12, 14, 6))
 	sql := " FROM " + strings.Join(from, ", ")
 	if where != "" {
 		sql += " WHERE " + where
@@ -57,11 +57,14 @@ func (g *generator) level(outer *scope, want []*kind, depth int, ordered bool) (
 	}
 	exact := f != plain && f != window || want != nil || ordered
 	outs := g.outputs(sc, want, exact, depth)
-	return g.finish(f, sc, outs, sql, ordered, want == nil), columns(outs)
+	if f == window && want == nil {
+		return g.window(sc, outs, sql)
+	}
+	return g.finish(f, sc, outs, sql, ordered), columns(outs)
 }
 
 // finish writes a level of a form that does not group.
-func (g *generator) finish(f form, sc *scope, outs []output, sql string, ordered, open bool) string {
+func (g *generator) finish(f form, sc *scope, outs []output, sql string, ordered bool) string {
 	order := ordinals(0, len(outs))
 	end := ""
 	hidden, ok := g.find(sc, func(c column) bool { return c.kind.exact })
@@ -81,10 +84,6 @@ func (g *generator) finish(f form, sc *scope, outs []output, sql string, ordered
 			order = "1, " + order
 		}
 		return "SELECT DISTINCT ON (1) " + list(outs) + sql + " ORDER BY " + order
-	case window:
-		if open { // the columns are given otherwise
-			return g.window(sc, outs, sql)
-		}
 	}
 	if end == "" && ordered {
 		end = " ORDER BY " + order
@@ -96,21 +95,22 @@ func (g *generator) finish(f form, sc *scope, outs []output, sql string, ordered
 }
 
 // window adds a window function. What it returns does not depend on the order of equal rows.
-func (g *generator) window(sc *scope, outs []output, sql string) string {
+func (g *generator) window(sc *scope, outs []output, sql string) (string, []column) {
 	part, ok := g.find(sc, func(c column) bool { return c.kind.exact })
 	order, there := g.find(sc, func(c column) bool { return c.kind.exact })
 	if !ok || !there {
-		return "SELECT " + list(outs) + sql
+		return "SELECT " + list(outs) + sql, columns(outs)
 	}
 	over := pick(g.d, []string{
 		"(PARTITION BY " + part.sql + ")", "(ORDER BY " + order.sql + ")",
 		"(PARTITION BY " + part.sql + " ORDER BY " + order.sql + ")",
 	})
-	call := pick(g.d, []string{"count(*)", "rank()", "dense_rank()", "max(" + order.sql + "::text COLLATE \"C\")"})
-	if g.d.chance(30) {
-		return fmt.Sprintf("SELECT %s, %s OVER w AS y%s WINDOW w AS %s", list(outs), call, sql, over)
+	call := pick(g.d, []string{"count(*)", "rank()", "dense_rank()", "count(" + order.sql + ")"})
+	cols := append(columns(outs), column{name: "y", kind: bigint})
+	if g.d.chance(50) {
+		return fmt.Sprintf("SELECT %s, %s OVER w AS y%s WINDOW w AS %s", list(outs), call, sql, over), cols
 	}
-	return fmt.Sprintf("SELECT %s, %s OVER %s AS y%s", list(outs), call, over, sql)
+	return fmt.Sprintf("SELECT %s, %s OVER %s AS y%s", list(outs), call, over, sql), cols
 }
 
 // outputs makes the output columns: of the kinds that are wanted, or some.
@@ -122,13 +122,13 @@ func (g *generator) outputs(sc *scope, want []*kind, exact bool, depth int) []ou
 		}
 		return outs
 	}
-	for range 1 + g.d.n(3) {
+	for range 1 + g.d.weighted(25, 50, 25) {
 		r, ok := g.find(sc, func(column) bool { return true })
 		switch {
 		case !ok:
 			outs = append(outs, output{"1", column{name: g.name(outs, ""), kind: integer}})
-		case g.d.chance(20):
-			outs = append(outs, g.output(sc, pick(g.d, plainKinds), outs, depth))
+		case g.d.chance(15):
+			outs = append(outs, g.output(sc, g.someKind(), outs, depth))
 		case exact && !r.kind.exact:
 			outs = append(outs, output{r.sql + `::text COLLATE "C"`, column{name: g.name(outs, ""), kind: text}})
 		default:
@@ -190,12 +190,14 @@ func (g *generator) group(sc *scope, sql string, want []*kind) (string, []column
 	}
 	outs := g.aggregates(sc, rest, []output{first})
 	by := pick(g.d, []string{key.sql, key.sql, "1", "ROLLUP (" + key.sql + ")"})
+	if second, ok := g.find(sc, func(c column) bool { return c.kind.exact }); ok && second.depth == 0 && g.d.chance(30) {
+		by += ", " + second.sql // not shown, but it tells how many rows there are
+	}
 	sql = "SELECT " + list(outs) + sql + " GROUP BY " + by
-	switch g.d.n(4) {
-	case 1:
-		sql += " HAVING count(*) > 1"
-	case 2:
-		sql += " HAVING " + key.sql + " = " + g.value(key.kind)
+	if r, ok := g.find(sc, hasEquality); ok && r.depth == 0 && g.d.chance(40) {
+		sql += " HAVING " + pick(g.d, []string{
+			"count(*) > 1", key.sql + " = " + g.value(key.kind), "count(" + r.sql + ") > 1", "count(DISTINCT " + r.sql + ") < 2",
+		})
 	}
 	return sql, columns(outs)
 }

@@ -40,10 +40,14 @@ func changed(columns []string, c change) bool {
 	})
 }
 
-// matches tells whether a row has one of the values of every pin. NULL equals nothing.
+// matches tells whether a row has one of the values of every pin. NULL equals nothing; of a column that the log does not have,
+// any value is possible.
 func matches(pins []analysis.Pin, params []any, r row) bool {
 	for _, p := range pins {
-		text := r[p.Column]
+		text, known := r[p.Column]
+		if !known {
+			continue
+		}
 		if text == nil || !slices.ContainsFunc(p.Values, func(v analysis.Value) bool { return slices.Contains(texts(v, params), *text) }) {
 			return false
 		}

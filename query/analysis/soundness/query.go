@@ -30,7 +30,7 @@ type query struct {
 
 // newQuery makes a query.
 func newQuery(d *draw, s *schema) query {
-	g := &generator{d: d, schema: s, fuel: 5}
+	g := &generator{d: d, schema: s, fuel: 1 + d.weighted(35, 30, 20, 5, 10)}
 	ordered := d.chance(30)
 	sql, _ := g.query(nil, nil, 2, ordered)
 	sql, ordered = strings.CutSuffix(sql, endOfOrdered)
@@ -51,14 +51,17 @@ const endOfOrdered = " "
 
 // query makes a SELECT. want are the kinds of its columns; nil leaves them open. ordered asks for an ORDER BY, where possible.
 func (g *generator) query(outer *scope, want []*kind, depth int, ordered bool) (string, []column) {
+	if want == nil && !ordered && depth > 0 && g.d.chance(15) {
+		return g.narrowed(outer)
+	}
 	before := len(g.ctes)
 	with := ""
-	if depth > 0 && g.d.chance(18) {
+	if depth > 0 && g.d.chance(22) {
 		with = g.with(outer, depth-1)
 	}
 	var sql string
 	var cols []column
-	if depth > 0 && g.fuel > 1 && g.d.chance(12) {
+	if depth > 0 && g.d.chance(10) {
 		sql, cols = g.setOperation(outer, want, depth-1)
 	} else {
 		sql, cols = g.level(outer, want, depth, ordered)
@@ -117,9 +120,9 @@ func (g *generator) recursive(outer *scope) string {
 
 func (g *generator) setOperation(outer *scope, want []*kind, depth int) (string, []column) {
 	if want == nil {
-		want = []*kind{pick(g.d, plainKinds)}
+		want = []*kind{g.someKind()}
 		if g.d.chance(50) {
-			want = append(want, pick(g.d, plainKinds))
+			want = append(want, g.someKind())
 		}
 	}
 	left, cols := g.query(outer, want, depth, false)
@@ -130,6 +133,15 @@ func (g *generator) setOperation(outer *scope, want []*kind, depth int) (string,
 		sql += " ORDER BY " + ordinals(0, len(cols)) + " LIMIT " + fmt.Sprint(1+g.d.n(3))
 	}
 	return sql, cols
+}
+
+// someKind is the kind of a column that some table has.
+func (g *generator) someKind() *kind {
+	c := pick(g.d, pick(g.d, g.schema.tables).columns)
+	if !c.kind.exact {
+		return integer
+	}
+	return c.kind
 }
 
 // ordinals are the numbers of the output columns, from the one after skip on.

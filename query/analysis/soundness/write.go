@@ -78,7 +78,7 @@ func newValue(d *draw, c column) string {
 	if !c.notNull && d.chance(12) {
 		return "NULL"
 	}
-	return quote(pick(d, c.kind.values))
+	return quote(c.kind.value(d))
 }
 
 // assignment sets one column or two; "" if there is none to set.
@@ -100,10 +100,10 @@ func someRows(d *draw, t *table) string {
 	switch d.weighted(70, 20, 10) {
 	case 1:
 		if c := pick(d, t.logged()); c.kind != tags {
-			return c.name + " = " + quote(pick(d, c.kind.values))
+			return c.name + " = " + quote(c.kind.value(d))
 		}
 	case 2:
 		return fmt.Sprintf("id %% 2 = %d", d.n(2))
 	}
-	return fmt.Sprintf("id = %d", 1+d.n(9))
+	return fmt.Sprintf("id = %d", 1+d.weighted(20, 20, 16, 12, 12, 8, 4, 4, 4))
 }
