@@ -32,6 +32,7 @@ func TestBypass(t *testing.T) {
 			require.NoError(r.t, err)
 			require.True(r.t, ok)
 		}, ReasonStale},
+		{"it depends on nothing", func(_ *rig, req *Request) { req.Tags = nil }, ReasonUntagged},
 		{"Redis is gone", func(r *rig, _ *Request) { require.NoError(r.t, r.server.Server.Kill()) }, ReasonUnavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -96,6 +97,26 @@ func TestConcurrentMissesRunTheFillOnce(t *testing.T) {
 		require.Equal(t, "x", string(got.answer.Body))
 	}
 	require.EqualValues(t, 1, runs.Load())
+}
+
+// Also when a miss has looked just before the entry was stored, and would run the fill just after.
+func TestMissesInAHurryRunTheFillOnce(t *testing.T) {
+	r := newRig(t, byID)
+	for round := range 300 {
+		var runs atomic.Int32
+		fill := func(context.Context) (Result, error) {
+			runs.Add(1)
+			return Result{Found: true, Body: []byte("x")}, nil
+		}
+		var outs []<-chan outcome
+		for range 6 {
+			outs = append(outs, r.start(t.Context(), blog(fmt.Sprint(round)), fill))
+		}
+		for _, out := range outs {
+			require.NoError(t, (<-out).err)
+		}
+		require.EqualValues(t, 1, runs.Load())
+	}
 }
 
 // Two entries, and two readers in two processes, do not wait for one another.

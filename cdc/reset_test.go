@@ -62,6 +62,10 @@ func TestResets(t *testing.T) {
 			require.Equal(t, "the replication slot is new", r.reset().Reason, "the first start")
 			require.Equal(t, row("id", "1"), r.changes().Changes[0].New)
 			stop()
+			// The walsender takes a moment to notice that its client is gone.
+			testenv.Eventually(t, patience, func() (bool, string) {
+				return !testenv.Value[bool](t, h.db, "SELECT active FROM pg_replication_slots WHERE slot_name = $1", h.cfg.Slot), "the slot is still held"
+			})
 			h.db.Exec(t, "INSERT INTO t VALUES (2)")
 			end := h.end(t)
 			tt.lose(t, h)

@@ -60,6 +60,9 @@ const (
 // writes. Its own state is read again, and the log replayed from there.
 var errMoved = errors.New("the stored watermark is another one")
 
+// errNoStream is no failure: the processes may be started in any order.
+var errNoStream = errors.New("the log's stream does not exist yet: `freshet cdc` makes it when it starts")
+
 // gapError says that the log does not go on where the stored state ends. Everything is cleared.
 type gapError struct{ reason string }
 
@@ -77,8 +80,8 @@ func (e *decodeError) Error() string {
 
 func (e *decodeError) Unwrap() error { return e.err }
 
-// Run applies the log until ctx ends, and then returns nil. Until it has begun once, an error is returned at once; afterwards
-// it is an outage, logged and tried again for ever, unless a message cannot be decoded.
+// Run applies the log until ctx ends, and then returns nil. It waits for the log's stream to be made. Until it has begun once, any
+// other error is returned at once; afterwards it is an outage, logged and tried again for ever, unless a message cannot be decoded.
 func (v *Invalidator) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return v.sweepAll(ctx) })
@@ -102,7 +105,7 @@ func (v *Invalidator) run(ctx context.Context) error {
 			continue
 		}
 		var decode *decodeError
-		if errors.As(err, &decode) || !v.once {
+		if errors.As(err, &decode) || !v.once && !errors.Is(err, errNoStream) {
 			return fmt.Errorf("invalidator: %w", err)
 		}
 		if time.Since(began) > 2*lastRetry {
@@ -127,6 +130,11 @@ func (v *Invalidator) session(ctx context.Context) error {
 	a := &applier{
 		Invalidator: v, state: state,
 		registry: events.ChangeSubject(v.cfg.Source, cache.RegistrySchema, cache.RegistryTable),
+	}
+	if !v.once { // what is configured wrongly shows now, also while there is nothing to apply
+		if _, err := v.cfg.Ready(ctx); err != nil {
+			return err
+		}
 	}
 	if found {
 		// Shapes that were registered after this state was stored come early; that is harmless. See load.
@@ -197,7 +205,7 @@ func (a *applier) began(reason string) {
 func (a *applier) beginning(ctx context.Context) (session string, sequence uint64, err error) {
 	stream, err := a.cfg.JetStream.Stream(ctx, events.StreamName(a.cfg.Source))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return "", 0, fmt.Errorf("the stream %s does not exist: start `freshet cdc` first, once: %w", events.StreamName(a.cfg.Source), err)
+		return "", 0, errNoStream
 	}
 	if err != nil {
 		return "", 0, fmt.Errorf("find the stream: %w", err)

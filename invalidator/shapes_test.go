@@ -134,7 +134,8 @@ func TestShapeKnownInTheMiddleOfABatch(t *testing.T) {
 			v := r.start()
 			r.caughtUp()
 			require.NoError(t, v.stop())
-			slow := r.applier(nil, first, []cache.Shape{byID})
+			// It reads the list at its start, in its first try, when it moves up, and in its second try.
+			slow := r.applier(nil, nil, first, []cache.Shape{byID})
 			quick := r.applier([]cache.Shape{byID})
 
 			from := r.last

@@ -101,7 +101,7 @@ func TestUnusableServers(t *testing.T) {
 	require.Contains(t, refused(t, plain.env, "cdc"), "wal_level is replica and must be logical: run ALTER SYSTEM SET wal_level = 'logical' and restart")
 
 	b := newBackends(t, testenv.Postgres(t))
-	require.Regexp(t, "`freshet (migrate up|cdc)`", refused(t, b.env, "invalidator"))
+	require.Regexp(t, "`freshet migrate up`", refused(t, b.env, "invalidator"))
 	require.Contains(t, refused(t, b.env, "api", "--example"), "run `freshet migrate up` on it")
 
 	b.migrate(t)
@@ -110,7 +110,6 @@ func TestUnusableServers(t *testing.T) {
 	require.Contains(t, output, "blog_by_id.sql:")
 	require.Contains(t, output, `relation "blogs" does not exist`)
 	require.Contains(t, output, "`freshet migrate up --example`")
-	require.Contains(t, refused(t, b.env, "invalidator"), "start `freshet cdc` first")
 	b.db.Exec(t, "DROP SCHEMA freshet CASCADE")
 	require.Contains(t, refused(t, b.env, "cdc"), "run `freshet migrate up` on it")
 	b.migrate(t)

@@ -84,9 +84,30 @@ func CurrentSnapshot(ctx context.Context, db Querier) (Snapshot, error) {
 	return ParseSnapshot(text)
 }
 
-// WaitForTransactions returns once every transaction that had an xid below xmax has ended. It takes no lock, and it
-// waits as long as the longest of them: waiting is called every few seconds with the number of those that are left.
+// nextXID takes an xid: whatever has written something by now has a lower one. The Xmax of a snapshot would not do: it
+// comes right after the last transaction that has ENDED, and a later one that is in progress is neither below it nor in Xip
+// (GetSnapshotData in src/backend/storage/ipc/procarray.c).
+func nextXID(ctx context.Context, db Querier) (uint64, error) {
+	var text string
+	if err := db.QueryRow(ctx, "SELECT pg_current_xact_id()::text").Scan(&text); err != nil {
+		return 0, fmt.Errorf("take an xid: %w", err)
+	}
+	xid, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("xid %q: %w", text, err)
+	}
+	return xid, nil
+}
+
+// WaitForTransactions returns once every transaction that is in progress now has ended, and every one that had an xid below
+// xmax. It takes no lock, and it waits as long as the longest of them: waiting is called every few seconds with the
+// number of those that are left.
 func WaitForTransactions(ctx context.Context, db Querier, xmax uint64, waiting func(left int)) error {
+	next, err := nextXID(ctx, db)
+	if err != nil {
+		return err
+	}
+	xmax = max(xmax, next)
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	said := time.Now()

@@ -142,6 +142,7 @@ func (l *level) with(s *pg.SelectStmt) {
 		query := e.GetCtequery().GetSelectStmt()
 		if query == nil {
 			l.a.refuse("WITH %s changes data", e.GetCtename())
+			l.ctes[e.GetCtename()] = &cte{shared: true}
 			continue
 		}
 		c := &cte{shared: recursive || mentions(s, e.GetCtename()) != 1 && l.a.keeps(sharedWith)}

@@ -91,9 +91,11 @@ func (w *walker) node(n *pg.Node) {
 		case *pg.A_Expr:
 			w.level.a.operator(m.GetName())
 			if strings.Contains(m.GetKind().String(), "BETWEEN") {
-				w.level.a.judge(">=", w.level.a.catalog.operators[">="])
-				w.level.a.judge("<=", w.level.a.catalog.operators["<="])
+				w.level.a.operator([]*pg.Node{pg.MakeStrNode(">=")})
+				w.level.a.operator([]*pg.Node{pg.MakeStrNode("<=")})
 			}
+			w.compared(m.GetLexpr(), m.GetRexpr())
+			w.compared(m.GetRexpr(), m.GetLexpr())
 		case *pg.SubLink:
 			w.level.a.operator(m.GetOperName())
 		case *pg.SortBy:
@@ -304,7 +306,11 @@ func (l *level) unknown(candidates []*source) bool {
 // function judges a function that is called.
 func (a *analyzer) function(f *pg.FuncCall) {
 	names := f.GetFuncname()
-	a.named(names[len(names)-1].GetString_().GetSval())
+	name := names[len(names)-1].GetString_().GetSval()
+	if name == "age" && len(f.GetArgs()) == 1 { // the time since then
+		a.warn("the result depends on the time through age(): in that respect only its ttl makes it new")
+	}
+	a.named(name)
 }
 
 // clocks are the STABLE functions that return the time.
@@ -316,7 +322,7 @@ func (a *analyzer) named(name string) {
 	switch {
 	case !ok: // syntax that looks like a function; or Postgres will say that there is none
 	case !f.system:
-		a.judge(name+"()", f)
+		a.judge(name, name+"()", f)
 	case f.volatility == 'v' && !slices.Contains(harmless, name):
 		a.refuse("%s() returns something else each time, or does more than read", name)
 	case slices.Contains(clocks, name):
@@ -326,11 +332,11 @@ func (a *analyzer) named(name string) {
 	}
 }
 
-// judge judges a function or an operator that somebody defined.
-func (a *analyzer) judge(name string, f function) {
+// judge judges a function or an operator that somebody defined; shown is what messages call it.
+func (a *analyzer) judge(name, shown string, f function) {
 	switch f.volatility {
 	case 'v':
-		a.refuse("%s is VOLATILE: it may return something else each time; declare it STABLE or IMMUTABLE if it does not", name)
+		a.refuse("%s is VOLATILE: it may return something else each time; declare it STABLE or IMMUTABLE if it does not", shown)
 	case 's':
 		a.opaque = append(a.opaque, name)
 	}
@@ -339,16 +345,30 @@ func (a *analyzer) judge(name string, f function) {
 // operator judges an operator, which may be a function that somebody wrote.
 func (a *analyzer) operator(name []*pg.Node) {
 	if names := fieldNames(name); len(names) > 0 {
-		a.judge("the operator "+names[len(names)-1], a.catalog.operators[names[len(names)-1]])
+		last := names[len(names)-1]
+		a.judge(last, "the operator "+last, a.catalog.operators[last])
 	}
 }
 
-// cast warns of constants that mean the time: 'today'::date.
+// cast warns of 'today'::date and the like.
 func (a *analyzer) cast(c *pg.TypeCast) {
 	name, _ := typeOf(c.GetTypeName())
-	word := strings.ToLower(strings.TrimSpace(c.GetArg().GetAConst().GetSval().GetSval()))
-	if (strings.HasPrefix(name, "time") || name == "date") && slices.Contains([]string{"now", "today", "yesterday", "tomorrow"}, word) {
-		a.warn("the result depends on the time through '%s'::%s: in that respect only its ttl makes it new", word, name)
+	a.moment(name, c.GetArg())
+}
+
+// compared warns of a column of a date that is compared with 'today' and the like.
+func (w *walker) compared(column, with *pg.Node) {
+	name := w.level.plain(column, w.candidates).typeName()
+	for _, n := range append(with.GetList().GetItems(), with) {
+		w.level.a.moment(name, n)
+	}
+}
+
+// moment warns of a constant of a type that means the time (src/backend/utils/adt/datetime.c).
+func (a *analyzer) moment(typeName string, n *pg.Node) {
+	word := strings.ToLower(strings.TrimSpace(n.GetAConst().GetSval().GetSval()))
+	if (strings.HasPrefix(typeName, "time") || typeName == "date") && slices.Contains([]string{"now", "today", "yesterday", "tomorrow"}, word) {
+		a.warn("the result depends on the time through '%s': in that respect only its ttl makes it new", word)
 	}
 }
 

@@ -76,8 +76,8 @@ func (g *generator) equal(sc *scope) string {
 		return "true"
 	}
 	k := r.kind
-	if g.d.chance(15) { // compared with another type
-		k = pick(g.d, slices.Concat(plainKinds, fuzzyKinds))
+	if g.d.chance(20) { // compared with another type
+		k = pick(g.d, slices.Concat(fuzzyKinds, plainKinds))
 		if k.family != r.kind.family {
 			k = r.kind
 		}

@@ -154,7 +154,7 @@ func (g *generator) join(sc *scope, depth int) string {
 	var sql string
 	if kind == "CROSS JOIN" {
 		sql = left + " CROSS JOIN " + right
-	} else if name := g.shared(a, b); name != "" && g.d.chance(25) {
+	} else if name := g.shared(a, b); name != "" && g.d.chance(45) {
 		sc.merged = append(sc.merged, name)
 		sql = fmt.Sprintf("%s %s %s USING (%s)", left, kind, right, name)
 	} else {

@@ -194,7 +194,7 @@ func (g *generator) group(sc *scope, sql string, want []*kind) (string, []column
 		by += ", " + second.sql // not shown, but it tells how many rows there are
 	}
 	sql = "SELECT " + list(outs) + sql + " GROUP BY " + by
-	if r, ok := g.find(sc, hasEquality); ok && r.depth == 0 && g.d.chance(40) {
+	if r, ok := g.find(sc, hasEquality); ok && r.depth == 0 && g.d.chance(60) {
 		sql += " HAVING " + pick(g.d, []string{
 			"count(*) > 1", key.sql + " = " + g.value(key.kind), "count(" + r.sql + ") > 1", "count(DISTINCT " + r.sql + ") < 2",
 		})

@@ -21,10 +21,10 @@ func (g *generator) narrowed(outer *scope) (string, []column) {
 		name := fmt.Sprintf("c%d", len(g.ctes))
 		twin := &source{alias: s.alias + "b", cols: s.cols}
 		sc.sources = append(sc.sources, twin)
-		return fmt.Sprintf("WITH %s%s AS (%s) SELECT %s.* FROM %[1]s AS %[5]s, %[1]s AS %[4]s WHERE %[6]s",
+		return fmt.Sprintf("WITH %[1]s%[2]s AS (%[3]s) SELECT %[4]s.* FROM %[1]s AS %[5]s, %[1]s AS %[4]s WHERE %[6]s",
 			name, list, sub, twin.alias, s.alias, g.equal(&scope{sources: sc.sources[:1]})), twin.cols
 	}
-	return fmt.Sprintf("SELECT %s.* FROM (%s) AS %[1]s%s WHERE %s", s.alias, sub, list, g.equal(sc)), s.cols
+	return fmt.Sprintf("SELECT %[1]s.* FROM (%[2]s) AS %[1]s%[3]s WHERE %[4]s", s.alias, sub, list, g.equal(sc)), s.cols
 }
 
 // shaped is a level over one table that does something with its rows as a whole.

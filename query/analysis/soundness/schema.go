@@ -49,7 +49,7 @@ func (s *schema) addTable(d *draw, schema, name string) {
 		c := column{name: free[i], notNull: d.chance(20)}
 		free = slices.Delete(free, i, i+1)
 		switch {
-		case d.chance(8):
+		case d.chance(12):
 			c = column{name: c.name, kind: integer, generated: true}
 		case d.chance(25):
 			c.kind = pick(d, fuzzyKinds)
