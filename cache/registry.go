@@ -99,11 +99,7 @@ func checkIdentity(ctx context.Context, tx pgx.Tx, s Shape) error {
 // transaction that was already writing when its table joined the publication may have changes that are never published
 // (rule 5). It waits for such transactions, however long they last, and takes no lock.
 func (r *Registry) Activate(ctx context.Context, shapes []Shape) error {
-	s, err := postgres.CurrentSnapshot(ctx, r.Pool)
-	if err != nil {
-		return err
-	}
-	err = postgres.WaitForTransactions(ctx, r.Pool, s.Xmax, func(left int) {
+	err := postgres.WaitForTransactions(ctx, r.Pool, func(left int) {
 		r.Log.Info("shapes are not active yet: waiting for the transactions that were in progress when they were registered",
 			"shapes", names(shapes), "left", left)
 	})

@@ -110,11 +110,7 @@ func createSlot(ctx context.Context, conn *pgx.Conn, name string, drop bool, log
 	}
 	// What committed before the slot began is not in the log. It must be visible before the reset is published, for the
 	// same reason as a change (rule 1): a cache that clears everything must then read it.
-	s, err := postgres.CurrentSnapshot(ctx, conn)
-	if err != nil {
-		return 0, err
-	}
-	err = postgres.WaitForTransactions(ctx, conn, s.Xmax, func(left int) {
+	err = postgres.WaitForTransactions(ctx, conn, func(left int) {
 		log.Info("waiting for transactions in progress to end before the log begins", "left", left)
 	})
 	if err != nil {

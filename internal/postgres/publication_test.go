@@ -84,7 +84,7 @@ func TestWaitForTransactions(t *testing.T) {
 	told := make(chan int, 1)
 	done := make(chan error, 1)
 	go func() {
-		done <- postgres.WaitForTransactions(ctx, db.Pool(t), s.Xmax, func(left int) {
+		done <- postgres.WaitForTransactions(ctx, db.Pool(t), func(left int) {
 			select {
 			case told <- left:
 			default:
@@ -101,7 +101,7 @@ func TestWaitForTransactions(t *testing.T) {
 	require.ErrorIs(t, <-done, ended)
 
 	require.NoError(t, open.Commit(t.Context()))
-	require.NoError(t, postgres.WaitForTransactions(t.Context(), db.Pool(t), s.Xmax, nil))
+	require.NoError(t, postgres.WaitForTransactions(t.Context(), db.Pool(t), nil))
 }
 
 // The server's own positions, with everything flushed: the end of the last record is the flushed position, also where

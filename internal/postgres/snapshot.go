@@ -99,15 +99,13 @@ func nextXID(ctx context.Context, db Querier) (uint64, error) {
 	return xid, nil
 }
 
-// WaitForTransactions returns once every transaction that is in progress now has ended, and every one that had an xid below
-// xmax. It takes no lock, and it waits as long as the longest of them: waiting is called every few seconds with the
-// number of those that are left.
-func WaitForTransactions(ctx context.Context, db Querier, xmax uint64, waiting func(left int)) error {
+// WaitForTransactions returns once every transaction that is in progress now has ended. It takes no lock, and it waits as long as the
+// longest of them: waiting is called every few seconds with the number of those that are left.
+func WaitForTransactions(ctx context.Context, db Querier, waiting func(left int)) error {
 	next, err := nextXID(ctx, db)
 	if err != nil {
 		return err
 	}
-	xmax = max(xmax, next)
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	said := time.Now()
@@ -116,12 +114,12 @@ func WaitForTransactions(ctx context.Context, db Querier, xmax uint64, waiting f
 		if err != nil {
 			return err
 		}
-		if s.Xmin >= xmax {
+		if s.Xmin >= next {
 			return nil
 		}
 		if waiting != nil && time.Since(said) > 3*time.Second {
 			said = time.Now()
-			left, _ := slices.BinarySearch(s.Xip, xmax)
+			left, _ := slices.BinarySearch(s.Xip, next)
 			waiting(left)
 		}
 		select {
