@@ -123,7 +123,9 @@ func (r *rig) get(req Request, body string) *Answer {
 }
 
 func constant(body string) Fill {
-	return func(context.Context) (Result, error) { return Result{Found: true, Body: []byte(body), ETag: `"e"`}, nil }
+	return func(context.Context) (Result, error) {
+		return Result{Found: true, Body: []byte(body), ETag: `"e"`}, nil
+	}
 }
 
 // slow is a fill that has read its row and is held up before it returns.

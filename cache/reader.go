@@ -238,8 +238,7 @@ func (r *Reader) ask(ctx context.Context, do func(context.Context) (*look, error
 // failed opens the breaker, unless the server has answered: an error of its own (full, read-only, a key of a foreign type) is
 // as quick as an answer, and other requests may well be served.
 func (r *Reader) failed(what string, err error) {
-	var reply redis.Error
-	if !errors.As(err, &reply) {
+	if _, ok := errors.AsType[redis.Error](err); !ok {
 		r.breaker.trip()
 	}
 	if r.breaker.mayLog() {

@@ -132,7 +132,7 @@ func TestOtherEntriesDoNotWait(t *testing.T) {
 
 // A miss that arrives after an invalidation must not get what a statement read before it.
 func TestMissAfterAnInvalidationDoesNotJoinTheOlderFill(t *testing.T) {
-	for name, clear := range map[string]func(r *rig){
+	for name, invalidate := range map[string]func(r *rig){
 		"bucket":     func(r *rig) { r.clear(byID.Tag("1")) },
 		"generation": func(r *rig) { r.renew(byID) },
 		"chain":      func(r *rig) { r.begin(byID) },
@@ -140,7 +140,7 @@ func TestMissAfterAnInvalidationDoesNotJoinTheOlderFill(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, byID)
 			finish := r.delayed(blog("1"), "old")
-			clear(r)
+			invalidate(r)
 			got := r.get(blog("1"), "new")
 			require.Equal(t, "new", string(got.Body))
 			require.Equal(t, Miss, got.Status)

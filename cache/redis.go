@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -56,10 +57,8 @@ type look struct {
 
 // active tells whether every shape is active.
 func (l *look) active(tags int) bool {
-	for _, generation := range l.bound[1 : 1+tags] {
-		if generation == "" {
-			return false
-		}
+	if slices.Contains(l.bound[1:1+tags], "") {
+		return false
 	}
 	return l.found
 }

@@ -109,9 +109,8 @@ func (c *CDC) Run(ctx context.Context) error {
 }
 
 func (c *CDC) fatal(err error) bool {
-	var decode *DecodeError
 	var setup *SetupError
-	if errors.As(err, &decode) {
+	if _, ok := errors.AsType[*DecodeError](err); ok {
 		return true
 	}
 	c.mu.Lock()

@@ -11,7 +11,7 @@ import (
 
 func TestConfirmerWaitsForTheSyncInterval(t *testing.T) {
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	after := func(d time.Duration) time.Time { return begin.Add(d) }
+	after := begin.Add
 	c := newConfirmer(100, time.Minute)
 	require.Equal(t, events.Position(100), c.position(begin))
 	c.acknowledged(200, begin)

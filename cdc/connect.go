@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -35,9 +36,7 @@ func (s *session) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for name, value := range sessionParams {
-		cfg.RuntimeParams[name] = value
-	}
+	maps.Copy(cfg.RuntimeParams, sessionParams)
 	cfg.RuntimeParams["application_name"] = applicationName + " " + s.cfg.Source + " (queries)"
 	for _, conn := range []**pgx.Conn{&s.sql, &s.catalog} {
 		if *conn, err = pgx.ConnectConfig(ctx, cfg); err != nil {
@@ -54,9 +53,7 @@ func (s *session) connect(ctx context.Context) error {
 		return err
 	}
 	repl := cfg.Config.Copy()
-	for name, value := range replicationParams {
-		repl.RuntimeParams[name] = value
-	}
+	maps.Copy(repl.RuntimeParams, replicationParams)
 	repl.RuntimeParams["application_name"] = applicationName + " " + s.cfg.Source
 	if s.repl, err = pgconn.ConnectConfig(ctx, repl); err != nil {
 		return setupHint(fmt.Errorf("connect to Postgres for replication: %w", err))

@@ -87,7 +87,7 @@ func (r *receiver) read(ctx context.Context, stop <-chan struct{}) error {
 		}
 		switch m := m.(type) {
 		case *pgproto3.CopyData:
-			if err := r.handle(ctx, stop, m.Data); err != nil {
+			if err := r.handle(ctx, m.Data); err != nil {
 				return err
 			}
 		case *pgproto3.ErrorResponse:
@@ -98,7 +98,7 @@ func (r *receiver) read(ctx context.Context, stop <-chan struct{}) error {
 	}
 }
 
-func (r *receiver) handle(ctx context.Context, stop <-chan struct{}, data []byte) error {
+func (r *receiver) handle(ctx context.Context, data []byte) error {
 	if len(data) == 0 {
 		return errors.New("the walsender sent an empty message")
 	}
@@ -111,19 +111,19 @@ func (r *receiver) handle(ctx context.Context, stop <-chan struct{}, data []byte
 		if k.ReplyRequested {
 			signal(r.asked)
 		}
-		return r.push(ctx, stop, raw{position: events.Position(k.ServerWALEnd)})
+		return r.push(ctx, raw{position: events.Position(k.ServerWALEnd)})
 	case pglogrepl.XLogDataByteID:
 		x, err := pglogrepl.ParseXLogData(data[1:])
 		if err != nil {
 			return fmt.Errorf("WAL data: %w", err)
 		}
 		// The buffer belongs to the connection until the next message only.
-		return r.push(ctx, stop, raw{position: events.Position(x.WALStart), data: append([]byte(nil), x.WALData...)})
+		return r.push(ctx, raw{position: events.Position(x.WALStart), data: append([]byte(nil), x.WALData...)})
 	}
 	return fmt.Errorf("the walsender sent a message of unknown kind %q", data[0])
 }
 
-func (r *receiver) push(ctx context.Context, stop <-chan struct{}, m raw) error {
+func (r *receiver) push(ctx context.Context, m raw) error {
 	if err := r.budget.Acquire(ctx, weight(m)); err != nil {
 		return context.Cause(ctx)
 	}

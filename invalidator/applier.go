@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -339,7 +340,7 @@ func (a *applier) store(ctx context.Context, s *step) error {
 	}
 	b.Next.Generations = map[string]string{}
 	for name := range a.matcher.shapes {
-		if _, clear := s.clear.shapes[name]; clear || a.state.Generations[name] == "" {
+		if _, whole := s.clear.shapes[name]; whole || a.state.Generations[name] == "" {
 			b.Next.Generations[name] = cache.NewToken()
 		}
 	}
@@ -369,9 +370,7 @@ func (a *applier) stored(b cache.Batch) {
 	if generations == nil {
 		generations = map[string]string{}
 	}
-	for name, token := range b.Next.Generations {
-		generations[name] = token
-	}
+	maps.Copy(generations, b.Next.Generations)
 	for _, name := range b.Retire {
 		delete(generations, name)
 	}

@@ -146,8 +146,7 @@ func (v *Invalidator) session(ctx context.Context) error {
 	for err == nil {
 		v.once = true
 		err = a.consume(ctx)
-		var gap *gapError
-		if errors.As(err, &gap) {
+		if gap, ok := errors.AsType[*gapError](err); ok {
 			err = a.begin(ctx, gap.reason)
 		}
 	}

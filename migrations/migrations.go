@@ -94,8 +94,7 @@ func (m *Migrator) Up(ctx context.Context) ([]Result, error) {
 		return nil, fmt.Errorf("migrate %s up: %w", m.set, err)
 	}
 	applied, err := m.provider.Up(ctx)
-	var partial *goose.PartialError
-	if errors.As(err, &partial) {
+	if partial, ok := errors.AsType[*goose.PartialError](err); ok {
 		applied = partial.Applied
 	}
 	results := make([]Result, len(applied))

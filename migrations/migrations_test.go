@@ -3,6 +3,7 @@ package migrations_test
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"testing"
 	"time"
 
@@ -58,10 +59,10 @@ func TestUpDownUp(t *testing.T) {
 				require.Empty(t, applied)
 				require.Equal(t, before, relations(t, db))
 
-				for i := len(all) - 1; i >= 0; i-- {
+				for _, a := range slices.Backward(all) {
 					undone, err := m.Down(t.Context())
 					require.NoError(t, err)
-					require.Equal(t, all[i].Name, undone.Name)
+					require.Equal(t, a.Name, undone.Name)
 				}
 				requireStatus(t, m, false)
 				_, err = m.Down(t.Context())

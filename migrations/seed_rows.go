@@ -22,7 +22,7 @@ func (d *dice) roll(n int) int {
 	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
 	z = (z ^ z>>27) * 0x94d049bb133111eb
 	z ^= z >> 31
-	return int(z % uint64(n)) //nolint:gosec // below n, which is an int
+	return int(z % uint64(n))
 }
 
 // seedUser returns the name and the handle of a user, 0 being the first.

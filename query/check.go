@@ -49,27 +49,30 @@ type Explain struct {
 // Check reports on a query. An error is one of the connection; what is wrong with the query is in the report.
 func (q *Query) Check(ctx context.Context, conn *pgx.Conn, c *analysis.Catalog) (Report, error) {
 	r := Report{Name: q.Name, File: q.File, Method: q.Method, Path: q.Path}
+	err := q.Prepare(ctx, conn)
+	if err == nil && q.Cached() {
+		err = q.reportPlan(c, &r)
+	}
 	var bad *Error
-	if err := q.Prepare(ctx, conn); errors.As(err, &bad) {
-		r.Refused = err.Error()
-		return r, nil
-	} else if err != nil {
-		return r, err
+	switch {
+	case errors.As(err, &bad):
+		r.Refused, err = err.Error(), nil
+	case err == nil:
+		r.Plan, err = explain(ctx, conn, q.SQL, q.numberedParams())
 	}
-	if q.Cached() {
-		plan, err := q.Plan(c)
-		if err != nil {
-			r.Refused = err.Error()
-			return r, nil
-		}
-		r.Warnings = plan.Warnings
-		for _, n := range plan.Needs {
-			r.Depends = append(r.Depends, q.describe(n))
-		}
-	}
-	var err error
-	r.Plan, err = explain(ctx, conn, q.SQL, q.numberedParams())
 	return r, err
+}
+
+func (q *Query) reportPlan(c *analysis.Catalog, r *Report) error {
+	plan, err := q.Plan(c)
+	if err != nil {
+		return err
+	}
+	r.Warnings = plan.Warnings
+	for _, n := range plan.Needs {
+		r.Depends = append(r.Depends, q.describe(n))
+	}
+	return nil
 }
 
 func (q *Query) numberedParams() (n int) {

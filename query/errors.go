@@ -48,8 +48,7 @@ func ParamErrors(err error) []*ParamError {
 		}
 		return all
 	}
-	var p *ParamError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*ParamError](err); ok {
 		return []*ParamError{p}
 	}
 	return nil

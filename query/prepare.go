@@ -35,13 +35,14 @@ func (q *Query) Prepare(ctx context.Context, conn *pgx.Conn) error {
 
 // message is what Postgres says, in one line.
 func message(e *pgconn.PgError) string {
-	msg := fmt.Sprintf("%s (SQLSTATE %s)", e.Message, e.Code)
+	var msg strings.Builder
+	fmt.Fprintf(&msg, "%s (SQLSTATE %s)", e.Message, e.Code)
 	for _, more := range []struct{ label, text string }{{"detail", e.Detail}, {"hint", e.Hint}} {
 		if more.text != "" {
-			msg += "; " + more.label + ": " + more.text
+			msg.WriteString("; " + more.label + ": " + more.text)
 		}
 	}
-	return strings.ReplaceAll(msg, "\n", " ")
+	return strings.ReplaceAll(msg.String(), "\n", " ")
 }
 
 // lineOf maps a position in Text, in characters counted from 1 as Postgres counts them, to a line of the file. A position

@@ -23,6 +23,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -58,7 +59,7 @@ type Query struct {
 }
 
 // Cached reports whether the query's results may be cached: it is a read.
-func (q *Query) Cached() bool { return q.Method == "GET" }
+func (q *Query) Cached() bool { return q.Method == http.MethodGet }
 
 // Fingerprint identifies everything about the query that decides what a cached result of it looks like and what clears
 // it. It belongs in the name of a cached result, so that a new version of the file never serves the results of the old.

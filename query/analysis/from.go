@@ -141,7 +141,7 @@ func (l *level) join(j *pg.JoinExpr) []*source {
 	w := walker{level: l, candidates: both}
 	l.seeing(both, func() { w.clause(readOn, j.GetQuals()) })
 	if j.GetIsNatural() || len(j.GetUsingClause()) > 0 {
-		l.using(j, left, right)
+		atoms = append(atoms, l.using(j, left, right)...)
 	}
 	if j.GetAlias() != nil {
 		// The join's own name hides those of its sides; whoever uses it reads everything.
@@ -172,12 +172,19 @@ func (l *level) join(j *pg.JoinExpr) []*source {
 	return both
 }
 
-// using reads the columns of USING or NATURAL on both sides. They are compared too, but finer dependencies come only from what is
-// written out with ON.
-func (l *level) using(j *pg.JoinExpr, left, right []*source) {
+// using reads the columns of USING or NATURAL on both sides. USING (x) is ON left.x = right.x; where one of the two is itself merged,
+// and of NATURAL, nothing is made.
+func (l *level) using(j *pg.JoinExpr, left, right []*source) []atom {
 	l.merged = true
+	var atoms []atom
+	for _, n := range j.GetUsingClause() {
+		name := n.GetString_().GetSval()
+		if a, b := only(left, name), only(right, name); a.source != nil && b.source != nil {
+			atoms = append(atoms, atom{left: a, right: b})
+		}
+	}
 	if !l.a.keeps(readUsing) {
-		return
+		return atoms
 	}
 	for _, s := range slices.Concat(left, right) {
 		if j.GetIsNatural() {
@@ -188,6 +195,20 @@ func (l *level) using(j *pg.JoinExpr, left, right []*source) {
 			s.read(n.GetString_().GetSval())
 		}
 	}
+	return atoms
+}
+
+// only is the column of that name, if just one of the sources has it, and of all of them the columns are known.
+func only(sources []*source, name string) (r ref) {
+	for _, s := range sources {
+		if s.columns == nil || r.source != nil && slices.Contains(s.columns, name) {
+			return ref{}
+		}
+		if slices.Contains(s.columns, name) {
+			r = ref{s, name}
+		}
+	}
+	return r
 }
 
 // read marks a column of the source as read, if it has one of that name.

@@ -291,8 +291,9 @@ func (l *level) plain(n *pg.Node, candidates []*source) ref {
 			found = append(found, s)
 		}
 	}
-	// A name that several sources have is one that USING has merged.
-	if len(found) != 1 || l.unknown(candidates) && len(fields) == 1 {
+	// A name that several sources have is one that USING has merged. That a source whose columns are not known has it too is possible
+	// only then: otherwise Postgres calls the name ambiguous.
+	if len(found) != 1 || l.merged && l.unknown(candidates) && len(names) == 1 {
 		return ref{}
 	}
 	return ref{found[0], name}

@@ -1,0 +1,1 @@
+SELECT max(views), count(DISTINCT author) FROM blogs WHERE status = 'a'

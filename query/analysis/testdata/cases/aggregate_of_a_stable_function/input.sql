@@ -1,0 +1,1 @@
+SELECT odd_sum(views) FROM blogs

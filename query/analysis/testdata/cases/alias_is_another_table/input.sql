@@ -1,0 +1,1 @@
+SELECT users.title FROM blogs users WHERE users.id = 1

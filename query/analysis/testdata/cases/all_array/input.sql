@@ -1,0 +1,1 @@
+SELECT title FROM blogs WHERE status = ALL ($1::text[])

@@ -1,0 +1,1 @@
+SELECT title FROM blogs WHERE status = ANY ('{a,b}')

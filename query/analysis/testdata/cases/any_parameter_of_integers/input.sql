@@ -1,0 +1,1 @@
+SELECT title FROM blogs WHERE id = ANY ($1::bigint[])

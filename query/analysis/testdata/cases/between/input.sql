@@ -1,0 +1,1 @@
+SELECT title FROM blogs WHERE id BETWEEN 1 AND 1

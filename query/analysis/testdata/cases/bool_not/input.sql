@@ -1,0 +1,1 @@
+SELECT title FROM blogs WHERE NOT draft AND id = 1

@@ -1,0 +1,1 @@
+SELECT title FROM blogs WHERE blogs.draft = $1::bool

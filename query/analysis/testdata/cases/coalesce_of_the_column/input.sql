@@ -1,0 +1,1 @@
+SELECT title FROM blogs WHERE coalesce(author, 'x') = 'x'

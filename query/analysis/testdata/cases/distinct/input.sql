@@ -1,0 +1,1 @@
+SELECT DISTINCT author FROM blogs WHERE status = 'a'

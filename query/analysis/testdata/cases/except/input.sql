@@ -1,0 +1,1 @@
+SELECT author FROM blogs EXCEPT ALL SELECT handle FROM users WHERE active

@@ -1,0 +1,1 @@
+SELECT u.name FROM users u WHERE EXISTS (SELECT * FROM quizzes WHERE id = 2)

@@ -1,0 +1,1 @@
+SELECT (q).title FROM quizzes q

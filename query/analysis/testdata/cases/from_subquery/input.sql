@@ -1,0 +1,1 @@
+SELECT * FROM (SELECT id, author AS who FROM blogs) x WHERE x.who = $1::text

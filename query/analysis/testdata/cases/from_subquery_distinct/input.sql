@@ -1,0 +1,1 @@
+SELECT x.author FROM (SELECT DISTINCT author, status FROM blogs) x WHERE x.author = 'k'

@@ -1,0 +1,1 @@
+SELECT x.a FROM (SELECT id, author FROM blogs) x(a) WHERE author = 'k'

@@ -1,0 +1,1 @@
+SELECT twice(views) FROM blogs WHERE id = 1

@@ -1,0 +1,1 @@
+SELECT title FROM blogs, unnest(tags) AS t(tag) WHERE id = 1

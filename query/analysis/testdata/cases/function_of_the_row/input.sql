@@ -1,0 +1,1 @@
+SELECT u.full_name FROM users u WHERE u.id = 1

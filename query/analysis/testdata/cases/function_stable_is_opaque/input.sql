@@ -1,0 +1,1 @@
+SELECT blog_count(), title FROM quizzes

@@ -1,0 +1,1 @@
+SELECT to_char(created_at, 'YYYY'), concat(title, views) FROM blogs

@@ -1,0 +1,1 @@
+SELECT (u).peek FROM users u

@@ -1,0 +1,1 @@
+SELECT spare FROM computed WHERE id = 1

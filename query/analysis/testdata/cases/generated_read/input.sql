@@ -1,0 +1,1 @@
+SELECT twice FROM computed WHERE id = 1

@@ -1,0 +1,1 @@
+SELECT author, count(*) FROM blogs WHERE status = 'a' GROUP BY author, draft

@@ -1,0 +1,1 @@
+SELECT lower(author) AS status FROM blogs GROUP BY status, author

@@ -1,0 +1,1 @@
+SELECT lower(author) AS who, count(*) FROM blogs GROUP BY who

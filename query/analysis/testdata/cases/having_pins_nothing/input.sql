@@ -1,0 +1,1 @@
+SELECT author, count(*) FROM blogs GROUP BY author HAVING author = 'x'

@@ -1,0 +1,1 @@
+SELECT k FROM by_key WHERE id = $1::int

@@ -1,0 +1,1 @@
+SELECT id FROM by_key WHERE k = 'x'

@@ -1,0 +1,1 @@
+SELECT k FROM by_deferred WHERE id = 1

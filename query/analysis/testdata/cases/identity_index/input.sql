@@ -1,0 +1,1 @@
+SELECT v FROM by_index WHERE k = 'x'

@@ -1,0 +1,1 @@
+SELECT a FROM no_key WHERE b = 1

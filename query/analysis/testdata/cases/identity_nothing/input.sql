@@ -1,0 +1,1 @@
+SELECT k FROM by_nothing WHERE id = 1

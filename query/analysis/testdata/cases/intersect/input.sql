@@ -1,0 +1,1 @@
+SELECT author FROM blogs WHERE status = 'a' INTERSECT SELECT handle FROM users WHERE active

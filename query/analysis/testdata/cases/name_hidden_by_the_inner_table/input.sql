@@ -1,0 +1,1 @@
+SELECT title FROM blogs WHERE EXISTS (SELECT 1 FROM users WHERE id = 3)

@@ -1,0 +1,1 @@
+SELECT (SELECT count(*) FROM quizzes q, LATERAL (SELECT u.id FROM users u WHERE u.name = title) s) FROM blogs

@@ -1,0 +1,1 @@
+SELECT (SELECT count(*) FROM users WHERE handle = author) FROM blogs

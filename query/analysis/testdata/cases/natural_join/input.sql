@@ -1,0 +1,1 @@
+SELECT slug FROM blogs NATURAL JOIN quizzes

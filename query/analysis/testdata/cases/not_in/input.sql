@@ -1,0 +1,1 @@
+SELECT title FROM blogs WHERE id NOT IN (1, 2)

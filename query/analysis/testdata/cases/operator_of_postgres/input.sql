@@ -1,0 +1,1 @@
+SELECT title FROM blogs WHERE id OPERATOR(pg_catalog.=) 1

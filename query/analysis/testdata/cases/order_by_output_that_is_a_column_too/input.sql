@@ -1,0 +1,1 @@
+SELECT id AS views FROM blogs ORDER BY views

@@ -1,0 +1,1 @@
+SELECT title FROM blogs WHERE views = -1

@@ -1,0 +1,1 @@
+SELECT "select", "a b" FROM "Order" WHERE "Id" = 1

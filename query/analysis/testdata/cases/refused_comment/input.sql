@@ -1,0 +1,1 @@
+SELECT obj_description('blogs'::regclass)

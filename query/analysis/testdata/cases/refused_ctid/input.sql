@@ -1,0 +1,1 @@
+SELECT ctid, title FROM blogs

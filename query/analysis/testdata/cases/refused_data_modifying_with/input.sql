@@ -1,0 +1,1 @@
+WITH w AS (DELETE FROM quizzes RETURNING id) SELECT id FROM w

@@ -1,0 +1,1 @@
+SELECT x.title FROM (SELECT title FROM blogs FOR SHARE) x

@@ -1,0 +1,1 @@
+INSERT INTO quizzes (id) VALUES (1)

@@ -1,0 +1,1 @@
+SELECT title INTO copy FROM blogs

@@ -1,0 +1,1 @@
+SELECT id FROM blogs TABLESAMPLE bernoulli (10)

@@ -1,0 +1,1 @@
+SELECT touch(), title FROM blogs

@@ -1,0 +1,1 @@
+SELECT title FROM blogs b WHERE b.xmin::text = '7'

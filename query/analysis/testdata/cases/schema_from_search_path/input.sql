@@ -1,0 +1,1 @@
+SELECT k FROM only_here WHERE id = 1

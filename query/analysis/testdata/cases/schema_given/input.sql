@@ -1,0 +1,1 @@
+SELECT k FROM other.blogs WHERE id = 1

@@ -1,0 +1,1 @@
+SELECT * FROM quizzes WHERE id = 1

@@ -1,0 +1,1 @@
+SELECT x.ctid FROM (SELECT id AS ctid FROM users) x

@@ -1,0 +1,1 @@
+SELECT id FROM kinds WHERE d = current_date

@@ -1,0 +1,1 @@
+SELECT localtimestamp(0), title FROM quizzes

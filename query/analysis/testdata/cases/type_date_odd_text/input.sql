@@ -1,0 +1,1 @@
+SELECT id FROM kinds WHERE d = '2024-2-29'

@@ -1,0 +1,1 @@
+SELECT id FROM kinds WHERE dom = 'a' AND pos = 1

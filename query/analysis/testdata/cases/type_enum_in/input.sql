@@ -1,0 +1,1 @@
+SELECT id FROM kinds WHERE m IN ('happy', $1::mood)

@@ -1,0 +1,1 @@
+SELECT id FROM kinds WHERE m = $1::text::mood

@@ -1,0 +1,1 @@
+SELECT id FROM kinds WHERE si = $1::int

@@ -1,0 +1,1 @@
+SELECT id FROM kinds WHERE t = $1::char(3)

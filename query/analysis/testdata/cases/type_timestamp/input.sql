@@ -1,0 +1,1 @@
+SELECT id FROM kinds WHERE ts = $1::timestamp

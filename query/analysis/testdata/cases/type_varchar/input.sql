@@ -1,0 +1,1 @@
+SELECT id FROM kinds WHERE vc = $1::text AND v = $2::varchar

@@ -1,0 +1,1 @@
+SELECT title FROM quizzes WHERE EXISTS (SELECT 1 FROM users WHERE active UNION ALL SELECT 1 FROM blogs WHERE id = 1)

@@ -1,0 +1,1 @@
+SELECT id FROM blogs WHERE author = 'x' UNION ALL SELECT views FROM blogs

@@ -1,0 +1,1 @@
+SELECT slug FROM blogs JOIN quizzes USING (id) WHERE id = 1

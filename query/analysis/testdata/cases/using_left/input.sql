@@ -1,0 +1,1 @@
+SELECT slug FROM blogs LEFT JOIN quizzes USING (id) WHERE quizzes.topic = 'x'

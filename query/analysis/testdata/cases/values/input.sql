@@ -1,0 +1,1 @@
+VALUES (1, 'a'), (2, (SELECT title FROM blogs WHERE id = 1))

@@ -1,0 +1,1 @@
+SELECT title FROM published WHERE author = $1::text

@@ -1,0 +1,1 @@
+SELECT n FROM per_author WHERE author = 'k'

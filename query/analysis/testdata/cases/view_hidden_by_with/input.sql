@@ -1,0 +1,1 @@
+WITH published AS (SELECT title FROM quizzes) SELECT title FROM published

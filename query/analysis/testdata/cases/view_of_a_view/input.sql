@@ -1,0 +1,1 @@
+SELECT headline FROM published_by WHERE writer = 'k'

@@ -1,0 +1,1 @@
+SELECT p.b FROM published AS p(a, b, c) WHERE p.c = 'k'

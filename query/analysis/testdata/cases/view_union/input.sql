@@ -1,0 +1,1 @@
+SELECT handle FROM everyone WHERE id = 1

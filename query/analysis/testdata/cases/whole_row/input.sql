@@ -1,0 +1,1 @@
+SELECT b FROM blogs b WHERE b.id = 1

@@ -1,0 +1,1 @@
+SELECT count(q.*) FROM quizzes q

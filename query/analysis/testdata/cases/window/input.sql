@@ -1,0 +1,1 @@
+SELECT title, rank() OVER (PARTITION BY author ORDER BY views) FROM blogs WHERE status = 'a'

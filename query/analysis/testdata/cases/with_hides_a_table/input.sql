@@ -1,0 +1,1 @@
+WITH users AS (SELECT id, author AS handle FROM blogs) SELECT id FROM users WHERE handle = 'k'

@@ -1,0 +1,1 @@
+WITH x AS (SELECT id FROM users WHERE id = 1) SELECT title FROM quizzes
