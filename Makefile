@@ -10,10 +10,10 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test fuzz bench lint fmt verify clean
+.PHONY: help setup build run test fuzz soundness bench lint fmt verify clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing of Postgres and Redis, or say what to install
 	@./deploy/setup.sh
@@ -34,6 +34,9 @@ fuzz: ## Run every fuzz target in turn, FUZZTIME=20s each
 		echo "$$file: $${target#func }"; \
 		go test -run '^$$' -fuzz "^$${target#func }\$$" -fuzztime $(FUZZTIME) "./$$(dirname "$$file")" </dev/null || exit 1; \
 	done
+
+soundness: setup ## Check what is derived from SQL against 100,000 random writes
+	go test -count=1 -timeout 60m ./query/analysis/soundness -run TestSoundness -v -pairs 100000
 
 bench: setup ## Measure, on real servers: latency from commit to cleared key, throughput
 	go run ./bench
