@@ -29,9 +29,11 @@ type Config struct {
 	// Addr is host:port; port 0 lets the system choose.
 	Addr string
 	// Pool is connected to the primary, and stays the caller's. So does the store.
-	Pool        *pgxpool.Pool
-	Store       *cache.Redis
-	Queries     []*query.Query
+	Pool    *pgxpool.Pool
+	Store   *cache.Redis
+	Queries []*query.Query
+	// Source names the log that the cache is of.
+	Source      string
 	Publication string
 	// AdminToken is the bearer token of writes; without one they are refused.
 	AdminToken string
@@ -90,7 +92,7 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 		return nil, err
 	}
 	a.reader = cache.NewReader(cache.ReaderConfig{
-		Store: cfg.Store, Now: a.clock.Now, MaxTTL: maxTTL(cfg.Queries),
+		Store: cfg.Store, Source: cfg.Source, Now: a.clock.Now, MaxTTL: maxTTL(cfg.Queries),
 		FillTimeout: cfg.ConnectionTimeout + cfg.CommandTimeout, Log: a.log,
 	})
 	if err := a.routes(catalog); err != nil {
@@ -187,8 +189,9 @@ func (a *API) askTime(ctx context.Context) (time.Time, error) {
 
 const (
 	clockInterval = 10 * time.Second
-	// shapeInterval is how often the registrations are looked after: renewed, and made again should they be gone.
-	shapeInterval = time.Minute
+	// shapeInterval is how often the registrations are looked after: renewed, and made again should they be gone, or their table
+	// have left the publication.
+	shapeInterval = 5 * time.Second
 	shapeRetry    = 2 * time.Second
 )
 
@@ -208,8 +211,8 @@ func (a *API) keepClock(ctx context.Context) error {
 func (a *API) keepShapes(ctx context.Context) error {
 	return every(ctx, 0, func() time.Duration {
 		waiting, err := a.registry.Register(ctx, a.shapes)
-		if err == nil && len(waiting) > 0 {
-			err = a.registry.Activate(ctx, waiting)
+		if len(waiting) > 0 {
+			err = errors.Join(err, a.registry.Activate(ctx, waiting))
 		}
 		if err != nil {
 			if ctx.Err() == nil {

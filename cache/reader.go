@@ -8,8 +8,11 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
+	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +52,7 @@ const (
 const (
 	ReasonUntagged    = "untagged"          // the request has no tags
 	ReasonUnavailable = "redis-unavailable" // no answer from Redis
+	ReasonForeign     = "foreign-cache"     // the cache is that of another source
 	ReasonNoWatermark = "no-watermark"      // the invalidator has not begun a chain yet
 	ReasonInactive    = "shape-inactive"    // a shape is not registered yet
 	ReasonStale       = "watermark-stale"   // the watermark is older than MaxStaleness
@@ -71,6 +75,8 @@ type Answer struct {
 // ReaderConfig configures a Reader.
 type ReaderConfig struct {
 	Store *Redis
+	// Source names the log that the cache is to be of; "" takes any.
+	Source string
 	// Now is the time by the clock of the Postgres server, not earlier than it really is.
 	Now func() time.Time
 	// MaxTTL is the largest TTL of any request: a bucket lives as long after it was last used for a fill.
@@ -97,8 +103,8 @@ func NewReader(cfg ReaderConfig) *Reader {
 	return r
 }
 
-// Close waits for the fills that are under way.
-func (r *Reader) Close() { r.flights.wait() }
+// Close waits for the fills that are under way. Whoever still asks afterwards gets an error.
+func (r *Reader) Close() { r.flights.close() }
 
 // Get answers a request. An error is that of the fill: a cache that fails is bypassed.
 func (r *Reader) Get(ctx context.Context, req Request, fill Fill) (*Answer, error) {
@@ -123,13 +129,20 @@ func (r *Reader) unusable(l *look, req Request) string {
 	switch {
 	case !l.found:
 		return ReasonNoWatermark
+	case r.cfg.Source != "" && l.source != "" && l.source != r.cfg.Source:
+		return ReasonForeign
 	case !l.active(len(req.Tags)):
 		return ReasonInactive
-	case r.cfg.Now().Sub(l.at) > req.MaxStaleness:
+	}
+	// A time ahead of the server's clock tells nothing: the clock was set back since. Now is never early, so there is no doubt.
+	if age := r.cfg.Now().Sub(l.at); age > req.MaxStaleness || age < -maxLead {
 		return ReasonStale
 	}
 	return ""
 }
+
+// maxLead is how far ahead of the clock a watermark may seem: the clock is read again only now and then, and drifts.
+const maxLead = time.Second
 
 // hit returns the entry if it is valid. Rule 2: an entry is served only if every one of its buckets still has the token that
 // it was filled under.
@@ -180,7 +193,11 @@ func (r *Reader) miss(ctx context.Context, req Request, fill Fill) (*Answer, err
 	if answer := r.hit(l); answer != nil {
 		return answer, nil
 	}
-	return r.flights.do(ctx, flightKey(req.Field, l.bound), anyAge, func(ctx context.Context) (*Answer, error) {
+	age := anyAge
+	if slices.Contains(l.bound, "") { // a bucket that was cleared while it was being opened: nothing vouches for another's fill
+		age = req.MaxStaleness
+	}
+	return r.flights.do(ctx, flightKey(req.Field, l.bound), age, func(ctx context.Context) (*Answer, error) {
 		if r.flights.landed.Load() != landed {
 			// The entry may have been stored just after it was looked for.
 			if again, err := r.cfg.Store.lookup(ctx, req.Tags, req.Field); err == nil && same(again.bound, l.bound) {
@@ -276,6 +293,7 @@ type flights struct {
 
 	mu      sync.Mutex
 	running map[string]*flight
+	closed  bool
 	landed  atomic.Uint64 // counts the flights that have ended
 	all     sync.WaitGroup
 }
@@ -307,6 +325,10 @@ const anyAge = time.Duration(math.MaxInt64)
 // do joins a flight of that key that is younger than youngerThan, or begins one. With 0 it always begins one.
 func (f *flights) do(ctx context.Context, key string, youngerThan time.Duration, run func(context.Context) (*Answer, error)) (*Answer, error) {
 	f.mu.Lock()
+	if f.closed {
+		f.mu.Unlock()
+		return nil, errClosed
+	}
 	fl := f.running[key]
 	if fl == nil || time.Since(fl.began) >= youngerThan {
 		fl = f.begin(ctx, key, run)
@@ -332,9 +354,14 @@ func (f *flights) begin(ctx context.Context, key string, run func(context.Contex
 	f.all.Go(func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.timeout)
 		defer cancel()
+		defer close(fl.done)
+		defer f.land(key, fl)
+		defer func() {
+			if p := recover(); p != nil { // out of reach of whoever guards the request
+				fl.err = fmt.Errorf("the fill panicked: %v\n%s", p, debug.Stack())
+			}
+		}()
 		fl.answer, fl.err = run(ctx)
-		f.land(key, fl)
-		close(fl.done)
 	})
 	return fl
 }
@@ -349,4 +376,11 @@ func (f *flights) land(key string, fl *flight) {
 	}
 }
 
-func (f *flights) wait() { f.all.Wait() }
+var errClosed = errors.New("the reader is closed")
+
+func (f *flights) close() {
+	f.mu.Lock()
+	f.closed = true
+	f.mu.Unlock()
+	f.all.Wait()
+}

@@ -47,6 +47,7 @@ func (r *Redis) watermark() string { return r.prefix + "watermark" }
 // look is what one round trip tells about an entry.
 type look struct {
 	found    bool // there is a watermark
+	source   string
 	sequence uint64
 	position events.Position
 	at       time.Time
@@ -89,7 +90,7 @@ func (r *Redis) open(ctx context.Context, tags []Tag, field string, expiry time.
 }
 
 func (r *Redis) queueLookup(ctx context.Context, pipe redis.Pipeliner, tags []Tag, field string) func() (*look, error) {
-	fields := append(make([]string, 0, 4+len(tags)), fieldChain, fieldSequence, fieldPosition, fieldAt)
+	fields := append(make([]string, 0, 5+len(tags)), fieldChain, fieldSequence, fieldPosition, fieldAt, fieldSource)
 	for _, t := range tags {
 		fields = append(fields, fieldShape+t.Shape.String())
 	}
@@ -113,7 +114,8 @@ func readLook(mark *redis.SliceCmd, buckets []*redis.SliceCmd) (*look, error) {
 	}
 	l.bound = append(l.bound, text(vals[0]))
 	l.found = l.parseHead(text(vals[1]), text(vals[2]), text(vals[3])) && l.bound[0] != ""
-	for _, generation := range vals[4:] {
+	l.source = text(vals[4])
+	for _, generation := range vals[5:] {
 		l.bound = append(l.bound, text(generation))
 	}
 	for i, cmd := range buckets {
@@ -223,7 +225,7 @@ func (r *Redis) apply(ctx context.Context, last State, b Batch, begin bool) (int
 		args = append(args, fieldShape+shape)
 	}
 	next := b.Next.head()
-	args = append(args, fieldChain, next[0], fieldSession, next[1], fieldSequence, next[2], fieldPosition, next[3], fieldAt, next[4])
+	args = append(args, fieldSource, b.Next.Source, fieldChain, next[0], fieldSession, next[1], fieldSequence, next[2], fieldPosition, next[3], fieldAt, next[4])
 	for shape, generation := range b.Next.Generations {
 		args = append(args, fieldShape+shape, generation)
 	}

@@ -28,24 +28,31 @@ const renewAfter = 12 * time.Hour
 // Register makes the shapes known, in one transaction with what the publication needs, and returns those that are not ready
 // yet: Activate makes them so.
 func (r *Registry) Register(ctx context.Context, shapes []Shape) (waiting []Shape, err error) {
+	var failed []error
 	err = pgx.BeginFunc(ctx, r.Pool, func(tx pgx.Tx) error {
-		waiting = nil
+		waiting, failed = nil, nil
 		if err := postgres.EnsurePublication(ctx, tx, r.Publication); err != nil {
 			return err
 		}
 		member := map[[2]string]bool{} // whether the publication had the table before
 		for _, s := range shapes {
-			ready, err := r.register(ctx, tx, s, member)
-			if err != nil {
-				return fmt.Errorf("register shape %s: %w", s, err)
-			}
-			if !ready {
+			ready := false
+			// A savepoint each: a table that is gone must not keep the others from being looked after.
+			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) (err error) {
+				ready, err = r.register(ctx, tx, s, member)
+				return err
+			})
+			switch {
+			case err != nil:
+				delete(member, [2]string{s.Schema, s.Table}) // undone with the savepoint
+				failed = append(failed, fmt.Errorf("register shape %s: %w", s, err))
+			case !ready:
 				waiting = append(waiting, s)
 			}
 		}
 		return nil
 	})
-	return waiting, err
+	return waiting, errors.Join(append(failed, err)...)
 }
 
 func (r *Registry) register(ctx context.Context, tx pgx.Tx, s Shape, member map[[2]string]bool) (ready bool, err error) {
@@ -99,6 +106,10 @@ func checkIdentity(ctx context.Context, tx pgx.Tx, s Shape) error {
 // transaction that was already writing when its table joined the publication may have changes that are never published
 // (rule 5). It waits for such transactions, however long they last, and takes no lock.
 func (r *Registry) Activate(ctx context.Context, shapes []Shape) error {
+	var began time.Time
+	if err := r.Pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&began); err != nil {
+		return fmt.Errorf("read the clock of Postgres: %w", err)
+	}
 	err := postgres.WaitForTransactions(ctx, r.Pool, func(left int) {
 		r.Log.Info("shapes are not active yet: waiting for the transactions that were in progress when they were registered",
 			"shapes", names(shapes), "left", left)
@@ -112,7 +123,8 @@ func (r *Registry) Activate(ctx context.Context, shapes []Shape) error {
 			columns = []string{}
 		}
 		_, err := r.Pool.Exec(ctx, `UPDATE freshet.shapes SET ready = true
-			WHERE schema_name = $1 AND table_name = $2 AND columns = $3 AND NOT ready`, shape.Schema, shape.Table, columns)
+			WHERE schema_name = $1 AND table_name = $2 AND columns = $3 AND NOT ready AND renewed_at <= $4`,
+			shape.Schema, shape.Table, columns, began) // not if its table left and joined again meanwhile: that has its own wait
 		if err != nil {
 			return fmt.Errorf("activate shape %s: %w", shape, err)
 		}

@@ -1,9 +1,11 @@
 package cache
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"freshet/internal/testenv"
@@ -133,4 +135,39 @@ func TestPositionOfAnAnswer(t *testing.T) {
 	r.clear(byID.Tag("2"))
 	require.Equal(t, r.state.Position, r.get(blog("1"), "x").Position)
 	require.Greater(t, r.state.Position, at)
+}
+
+// order records the keys of the HMGETs of a pipeline.
+type order struct{ keys []string }
+
+func (o *order) DialHook(next redis.DialHook) redis.DialHook          { return next }
+func (o *order) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (o *order) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			if cmd.Name() == "hmget" {
+				o.keys = append(o.keys, cmd.Args()[1].(string))
+			}
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// Rule 2: the watermark is read before the buckets. The other way round, a bucket that was still there may have been cleared by
+// what the watermark says was applied: Position, and all that is promised by it, would be wrong. The moment between the two
+// commands cannot be hit by a test, so that their order is what is looked at.
+func TestWatermarkIsReadBeforeTheBuckets(t *testing.T) {
+	r := newRig(t, byID, byStatus)
+	o := &order{}
+	r.client.AddHook(o)
+	tags := []Tag{byID.Tag("1"), byStatus.Tag("draft")}
+	want := []string{r.store.watermark(), r.store.Bucket(tags[0]), r.store.Bucket(tags[1])}
+	_, err := r.store.lookup(t.Context(), tags, "x")
+	require.NoError(t, err)
+	require.Equal(t, want, o.keys)
+	o.keys = nil
+	_, err = r.store.open(t.Context(), tags, "x", time.Hour)
+	require.NoError(t, err)
+	require.Equal(t, want, o.keys)
 }

@@ -14,6 +14,8 @@ import (
 // active on it. It is written in the same step as the buckets are cleared, so it is always true of the server that holds it,
 // also after a failover to a replica that lags or the restore of an old dump (rule 4).
 type State struct {
+	// Source names the log. A cache belongs to one source.
+	Source string
 	// Chain is a random value made when everything was cleared. Entries are bound to it, so that a new chain clears
 	// everything at once, in one step.
 	Chain string
@@ -30,6 +32,7 @@ type State struct {
 
 // The fields of the watermark hash.
 const (
+	fieldSource   = "source"
 	fieldChain    = "chain"
 	fieldSession  = "session"
 	fieldSequence = "sequence"
@@ -66,7 +69,7 @@ func timeOf(micros int64) time.Time {
 // parseState reads the hash; ok is false if it is none of ours (missing, or fields missing or mangled): that is the same as
 // no watermark.
 func parseState(fields map[string]string) (s State, ok bool) {
-	s = State{Chain: fields[fieldChain], Session: fields[fieldSession], Generations: map[string]string{}}
+	s = State{Source: fields[fieldSource], Chain: fields[fieldChain], Session: fields[fieldSession], Generations: map[string]string{}}
 	var err error
 	if s.Sequence, err = strconv.ParseUint(fields[fieldSequence], 10, 64); err != nil || s.Chain == "" {
 		return State{}, false

@@ -37,6 +37,8 @@ func (s *session) connect(ctx context.Context) error {
 		return err
 	}
 	maps.Copy(cfg.RuntimeParams, sessionParams)
+	// All of them the primary, whatever hosts the URL names.
+	cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
 	cfg.RuntimeParams["application_name"] = applicationName + " " + s.cfg.Source + " (queries)"
 	for _, conn := range []**pgx.Conn{&s.sql, &s.catalog} {
 		if *conn, err = pgx.ConnectConfig(ctx, cfg); err != nil {

@@ -219,9 +219,7 @@ func (p *publisher) watermark(ctx context.Context) error {
 	}
 	done := 0
 	for done < len(p.probes) && p.probes[done].position <= p.position {
-		if p.probes[done].at.After(p.at) {
-			p.at = p.probes[done].at
-		}
+		p.at = p.probes[done].at // the newest, not the latest: the server's clock may have been set back
 		done++
 	}
 	p.probes = append(p.probes[:0], p.probes[done:]...)

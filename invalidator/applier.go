@@ -270,7 +270,7 @@ func (a *applier) add(ctx context.Context, s *step, m jetstream.Msg) error {
 		var w *events.Watermark
 		if w, err = events.DecodeWatermark(m.Data()); err == nil {
 			s.next.Position = w.Position
-			if w.At.After(s.next.At) {
+			if !w.At.IsZero() { // the newest, not the latest: the server's clock may have been set back
 				s.next.At = w.At
 			}
 		} else {
@@ -334,6 +334,7 @@ func (a *applier) store(ctx context.Context, s *step) error {
 		return a.restart(ctx, s)
 	}
 	b := cache.Batch{Next: s.next}
+	b.Next.Source = a.cfg.Source
 	// Rule 3: clearing is deleting.
 	for _, t := range s.clear.tags {
 		b.Clear = append(b.Clear, t)

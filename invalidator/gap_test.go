@@ -1,6 +1,7 @@
 package invalidator
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -358,6 +359,8 @@ func TestStreamReplacedAfterTheChainBegan(t *testing.T) {
 	r.session = "s2"
 	for r.watermark() < at+5 {
 	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	var gap *gapError
-	require.ErrorAs(t, a.consume(t.Context()), &gap)
+	require.ErrorAs(t, a.consume(ctx), &gap)
 }

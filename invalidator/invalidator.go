@@ -60,6 +60,14 @@ const (
 // writes. Its own state is read again, and the log replayed from there.
 var errMoved = errors.New("the stored watermark is another one")
 
+// foreignError says that the cache is that of another source. To clear it would spoil that one.
+type foreignError struct{ theirs, ours string }
+
+func (e *foreignError) Error() string {
+	return fmt.Sprintf("this Redis database holds the cache of the source %q, not of %q: give each source its own (REDIS_URL=redis://host/1), "+
+		"or delete the key freshet:watermark to take it over", e.theirs, e.ours)
+}
+
 // errNoStream is no failure: the processes may be started in any order.
 var errNoStream = errors.New("the log's stream does not exist yet: `freshet cdc` makes it when it starts")
 
@@ -131,6 +139,9 @@ func (v *Invalidator) session(ctx context.Context) error {
 		Invalidator: v, state: state,
 		registry: events.ChangeSubject(v.cfg.Source, cache.RegistrySchema, cache.RegistryTable),
 	}
+	if found && state.Source != "" && state.Source != v.cfg.Source {
+		return &foreignError{state.Source, v.cfg.Source}
+	}
 	if !v.once { // what is configured wrongly shows now, also while there is nothing to apply
 		if _, err := v.cfg.Ready(ctx); err != nil {
 			return err
@@ -175,7 +186,7 @@ func (a *applier) newChain(ctx context.Context, next cache.State) error {
 	if err := a.load(ctx); err != nil {
 		return err
 	}
-	next.Chain = cache.NewToken()
+	next.Source, next.Chain = a.cfg.Source, cache.NewToken()
 	next.Generations = map[string]string{}
 	for name := range a.matcher.shapes {
 		next.Generations[name] = cache.NewToken()

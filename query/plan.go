@@ -60,6 +60,12 @@ func (q *Query) Plan(c *analysis.Catalog) (*Plan, error) {
 			plan.Needs = append(plan.Needs, need)
 		}
 	}
+	for _, n := range plan.Needs {
+		if r := c.Find(n.Schema, n.Table); !r.Identified() {
+			return nil, &Error{File: q.File, Line: q.line, Msg: fmt.Sprintf("the table %s has no replica identity, so that publishing it would make "+
+				"its updates fail: run ALTER TABLE %s REPLICA IDENTITY FULL", r, r)}
+		}
+	}
 	if len(plan.Needs) == 0 {
 		return nil, &Error{File: q.File, Line: q.line, Msg: "reads no table: there is nothing to cache"}
 	}

@@ -57,7 +57,7 @@ func runAPI(ctx context.Context, db config.Database, redis config.Redis, source 
 	defer client.Close() // nothing is buffered in it
 	a, err := api.New(ctx, api.Config{
 		Addr: c.Addr, Pool: pool, Store: cache.NewRedis(client, cache.DefaultPrefix), Queries: queries,
-		Publication: source.Publication, AdminToken: c.AdminToken, MaxStaleness: c.MaxStaleness,
+		Source: source.Name, Publication: source.Publication, AdminToken: c.AdminToken, MaxStaleness: c.MaxStaleness,
 		ConnectionTimeout: db.ConnectionTimeout, CommandTimeout: db.CommandTimeout,
 		BodyLimit: c.BodyLimit, RequestTimeout: c.RequestTimeout, DrainTimeout: c.DrainTimeout,
 		Version: version, Log: log,

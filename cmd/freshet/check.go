@@ -149,7 +149,7 @@ func printReports(out io.Writer, reports []query.Report) error {
 			fmt.Fprintf(&b, "  depends on  %-32s %s\n", d.Shape, d.Bucket)
 			fmt.Fprintf(&b, "  reads       %s\n", strings.Join(d.Reads, ", "))
 			if d.Coarse {
-				fmt.Fprintf(&b, "  coarse      no column of %s is compared by = with a parameter or a constant where it is read\n", d.Table)
+				fmt.Fprintf(&b, "  coarse      no column of %s that can be pinned is compared by = with a parameter or a constant where it is read\n", d.Table)
 			}
 		}
 		for _, w := range r.Warnings {

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -48,14 +51,20 @@ DATABASE_URL, REDIS_URL or NATS_URL, if set, is used instead of starting that se
 example is created, and --queries names the folder of your own SQL files.`,
 	}
 	return withSettings(cmd, func(cmd *cobra.Command, set *config.Set) error {
-		s.givenDatabase = set.Given("DATABASE_URL")
-		s.givenRedis = set.Given("REDIS_URL") || set.Given("REDIS_HOST")
-		s.givenNATS = set.Given("NATS_URL")
+		s.givenDatabase = set.Given("DATABASE_URL") && !ours(s.db.URL, s.dev.PostgresPort)
+		s.givenRedis = set.Given("REDIS_URL") && !ours(s.redis.URL, s.dev.RedisPort) || set.Given("REDIS_HOST")
+		s.givenNATS = set.Given("NATS_URL") && !ours(s.nats.URL, s.dev.NATSPort)
 		if !s.givenNATS && !set.Given("FRESHET_NATS_SYNC_INTERVAL") {
 			s.cdc.NATSSyncInterval = devSyncInterval
 		}
 		return s.run(cmd.Context(), cmd.OutOrStdout(), s.log.Logger(cmd.ErrOrStderr()))
 	}, &s.db, &s.redis, &s.nats, &s.source, &s.cdc, &s.api, &s.dev, &s.log)
+}
+
+// ours tells whether a URL is that of the server which dev would start: a shell that has read dev.env still has it.
+func ours(raw string, port int) bool {
+	u, err := url.Parse(raw)
+	return err == nil && u.Host == net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // devSyncInterval is that of the NATS server that dev starts: little is lost, and little WAL is kept.
@@ -240,8 +249,10 @@ func (s *devSettings) banner(out io.Writer, envFile, url string, took time.Durat
   read     curl -i %[1]s/blogs/1
 `, url, s.db.URL)
 	}
-	if relative, err := filepath.Rel(".", envFile); err == nil {
-		envFile = relative
+	if here, err := os.Getwd(); err == nil {
+		if relative, err := filepath.Rel(here, envFile); err == nil && filepath.IsLocal(relative) {
+			envFile = relative
+		}
 	}
 	fmt.Fprintf(out, "\n  shell    source %s\n  stop     Ctrl-C\n\n", envFile)
 }

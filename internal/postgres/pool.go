@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"freshet/internal/config"
@@ -19,6 +20,8 @@ func NewPool(ctx context.Context, settings config.Database, name string) (*pgxpo
 	}
 	cfg.MinConns, cfg.MaxConns = int32(settings.MinConnections), int32(settings.MaxConnections)
 	cfg.ConnConfig.ConnectTimeout = settings.ConnectionTimeout
+	// The primary, whatever hosts the URL names: a fill from a standby would put an old row under a new token (rule 2).
+	cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
 	cfg.ConnConfig.RuntimeParams["application_name"] = name
 	// The server ends a statement by itself, should nobody be left to cancel it.
 	cfg.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(settings.CommandTimeout.Milliseconds(), 10)

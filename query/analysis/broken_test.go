@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"freshet/internal/testenv"
@@ -12,22 +13,27 @@ import (
 	"freshet/query/analysis/soundness"
 )
 
-// An analysis that forgets one of its rules is caught by the soundness check: so the check looks where it should.
-func TestBrokenAnalysersAreCaught(t *testing.T) {
-	suspects := map[string]soundness.Analyze{}
+// broken are analyses each of which forgets one rule.
+func broken() map[string]soundness.Analyze {
+	out := map[string]soundness.Analyze{}
 	for name, rule := range analysis.Rules {
-		suspects[name] = func(c *analysis.Catalog, sql string) (*analysis.Result, error) {
+		out[name] = func(c *analysis.Catalog, sql string) (*analysis.Result, error) {
 			return analysis.AnalyzeWithout(c, sql, rule)
 		}
 	}
 	for _, wrong := range []struct{ typeName, class string }{{"numeric", "bigint"}, {"character", "text"}, {"text", "text"}, {"app.name", "text"}} {
-		suspects[wrong.typeName+" wrongly pinned"] = func(c *analysis.Catalog, sql string) (*analysis.Result, error) {
+		out[wrong.typeName+" wrongly pinned"] = func(c *analysis.Catalog, sql string) (*analysis.Result, error) {
 			return analysis.Analyze(c.Misjudged(func(c analysis.Column) bool { return c.Type == wrong.typeName }, wrong.class), sql)
 		}
 	}
-	db := testenv.Postgres(t)
-	report, err := soundness.Run(t.Context(), db.Conn(t), soundness.Options{
-		Seed: 8, Pairs: 100_000, Suspects: suspects,
+	return out
+}
+
+// An analysis that forgets one of its rules is caught by the soundness check: so the check looks where it should.
+func TestBrokenAnalysersAreCaught(t *testing.T) {
+	suspects := broken()
+	report, err := soundness.Run(t.Context(), testenv.Postgres(t).Conn(t), soundness.Options{
+		Seed: 4, Pairs: 200_000, Suspects: suspects,
 		Done: func(r *soundness.Report) bool { return len(r.Caught) == len(suspects) },
 	})
 	require.NoError(t, err)
@@ -37,5 +43,23 @@ func TestBrokenAnalysersAreCaught(t *testing.T) {
 		} else {
 			t.Errorf("%s: not caught in %d pairs", name, report.Pairs)
 		}
+	}
+}
+
+// What is shown of a stale answer is little enough to be understood.
+func TestFailureIsSmall(t *testing.T) {
+	conn := testenv.Postgres(t).Conn(t)
+	for _, rule := range []string{"underLimit", "either", "readSelected"} {
+		_, err := soundness.Run(t.Context(), conn, soundness.Options{Seed: 8, Pairs: 100_000, Analyze: broken()[rule]})
+		var f *soundness.Failure
+		require.ErrorAs(t, err, &f, rule)
+		assert.Less(t, len(f.Query), 200, f.Error())
+		assert.Len(t, f.Write, 1, f.Error())
+		rows := 0
+		for _, r := range f.Rows {
+			rows += len(r)
+		}
+		assert.LessOrEqual(t, rows, 3, f.Error())
+		assert.NotEqual(t, f.Before, f.After)
 	}
 }

@@ -222,6 +222,11 @@ func (r *Relation) refuse() string {
 	return ""
 }
 
+// Identified tells whether the table has a replica identity: without one, Postgres refuses updates of it once it is published.
+func (r *Relation) Identified() bool {
+	return slices.ContainsFunc(r.Columns, func(c Column) bool { return c.Logged })
+}
+
 // names lists the columns.
 func (r *Relation) names() []string {
 	out := make([]string, len(r.Columns))

@@ -77,10 +77,7 @@ func (g *generator) equal(sc *scope) string {
 	}
 	k := r.kind
 	if g.d.chance(20) { // compared with another type
-		k = pick(g.d, slices.Concat(fuzzyKinds, plainKinds))
-		if k.family != r.kind.family {
-			k = r.kind
-		}
+		k = pick(g.d, slices.DeleteFunc(slices.Concat(fuzzyKinds, plainKinds), func(o *kind) bool { return o.family != k.family }))
 	}
 	v := g.value(k)
 	if g.d.chance(15) {

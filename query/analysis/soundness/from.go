@@ -183,15 +183,19 @@ func (g *generator) shared(a, b []*source) string {
 	if len(a) != 1 || len(b) != 1 {
 		return ""
 	}
+	var out []string
 	for _, c := range a[0].cols {
 		for _, o := range b[0].cols {
 			if c.name == o.name && c.kind.family == o.kind.family && c.kind != tags && countNames(a[0].cols, c.name) == 1 &&
 				countNames(b[0].cols, c.name) == 1 {
-				return c.name
+				out = append(out, c.name)
 			}
 		}
 	}
-	return ""
+	if len(out) == 0 {
+		return ""
+	}
+	return out[len(out)-1-g.d.n(len(out))] // rather not the key, which hardly ever changes
 }
 
 // on is the condition of a join: an equality of both sides, and more on either side.
@@ -204,7 +208,7 @@ func (g *generator) on(on *scope, a, b []*source, full bool, depth int) string {
 		}
 	}
 	if !full { // Postgres joins a FULL JOIN by equalities of both sides only
-		for range g.d.weighted(50, 35, 15) {
+		for range g.d.weighted(35, 50, 15) {
 			all = append(all, g.condition(on, min(depth, 1)))
 		}
 	}

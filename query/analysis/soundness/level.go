@@ -190,7 +190,7 @@ func (g *generator) group(sc *scope, sql string, want []*kind) (string, []column
 	}
 	outs := g.aggregates(sc, rest, []output{first})
 	by := pick(g.d, []string{key.sql, key.sql, "1", "ROLLUP (" + key.sql + ")"})
-	if second, ok := g.find(sc, func(c column) bool { return c.kind.exact }); ok && second.depth == 0 && g.d.chance(30) {
+	if second, ok := g.find(sc, func(c column) bool { return c.kind.exact }); ok && second.depth == 0 && second.sql != key.sql && g.d.chance(50) {
 		by += ", " + second.sql // not shown, but it tells how many rows there are
 	}
 	sql = "SELECT " + list(outs) + sql + " GROUP BY " + by

@@ -29,7 +29,7 @@ func (g *generator) narrowed(outer *scope) (string, []column) {
 
 // shaped is a level over one table that does something with its rows as a whole.
 func (g *generator) shaped(sc *scope, from string) (string, []column) {
-	f := pick(g.d, []form{limited, distinctOn, window, grouped, plain})
+	f := pick(g.d, []form{limited, distinctOn, window, distinctOn, grouped, plain})
 	if f == grouped {
 		return g.group(sc, from, nil)
 	}

@@ -51,7 +51,7 @@ const endOfOrdered = " "
 
 // query makes a SELECT. want are the kinds of its columns; nil leaves them open. ordered asks for an ORDER BY, where possible.
 func (g *generator) query(outer *scope, want []*kind, depth int, ordered bool) (string, []column) {
-	if want == nil && !ordered && depth > 0 && g.d.chance(15) {
+	if want == nil && !ordered && depth > 0 && g.d.chance(20) {
 		return g.narrowed(outer)
 	}
 	before := len(g.ctes)

@@ -51,21 +51,26 @@ func (s *schema) addTable(d *draw, schema, name string) {
 		switch {
 		case d.chance(12):
 			c = column{name: c.name, kind: integer, generated: true}
-		case d.chance(25):
+		case d.chance(35):
 			c.kind = pick(d, fuzzyKinds)
 		default:
 			c.kind = pick(d, plainKinds)
 		}
 		t.columns = append(t.columns, c)
 	}
-	definitions := make([]string, len(t.columns))
+	definitions, base := make([]string, len(t.columns)), "id"
+	for _, c := range t.columns {
+		if c.kind == integer && !c.generated {
+			base = c.name
+		}
+	}
 	for i, c := range t.columns {
 		definitions[i] = c.name + " " + c.kind.sql
 		if c.notNull {
 			definitions[i] += " NOT NULL"
 		}
 		if c.generated {
-			definitions[i] += " GENERATED ALWAYS AS (id % 3 + 1) STORED"
+			definitions[i] += " GENERATED ALWAYS AS (" + base + " % 3 + 1) STORED"
 		}
 	}
 	s.ddl = append(s.ddl, fmt.Sprintf("CREATE TABLE %s (%s, PRIMARY KEY (id))", t.full(), strings.Join(definitions, ", ")),

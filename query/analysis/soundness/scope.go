@@ -111,7 +111,7 @@ func (g *generator) find(sc *scope, fits func(column) bool) (reference, bool) {
 		}
 	}
 	switch {
-	case len(far) > 0 && (len(near) == 0 || g.d.chance(25)):
+	case len(far) > 0 && (len(near) == 0 || g.d.chance(35)):
 		return pick(g.d, far), true
 	case len(near) > 0:
 		return pick(g.d, near), true

@@ -36,14 +36,14 @@ func (f *Failure) Error() string {
 	return b.String()
 }
 
-// shrinkTries bounds how many smaller cases are tried.
-const shrinkTries = 3000
+// shrinkTries bounds how many smaller queries and writes are tried.
+const shrinkTries = 2000
 
 // shrink makes a failing case smaller and returns it as a *Failure: it takes out of the choices that made the query and the write
 // what is not needed to fail, then rows of the tables.
 func (r *round) shrink(ctx context.Context, choices, writes []int) error {
 	s := &shrinker{round: r, tries: shrinkTries}
-	if f, err := s.try(ctx, choices, writes); err != nil {
+	if f, err := s.try(ctx, choices, newWrite(replay(writes), r.schema)); err != nil {
 		return err
 	} else if f == nil {
 		return fmt.Errorf("a stale answer that does not come back: the generator is not deterministic: %s", newQuery(replay(choices), r.schema).sql)
@@ -53,18 +53,25 @@ func (r *round) shrink(ctx context.Context, choices, writes []int) error {
 		choices = s.smaller(ctx, choices, func(c []int) bool { return s.fails(ctx, c, writes) })
 		writes = s.smaller(ctx, writes, func(w []int) bool { return s.fails(ctx, choices, w) })
 	}
+	statements := newWrite(replay(writes), r.schema)
+	for i := len(statements) - 1; i >= 0; i-- {
+		if fewer := slices.Delete(slices.Clone(statements), i, i+1); s.failsWith(ctx, choices, fewer) {
+			statements = fewer
+		}
+	}
 	for _, t := range r.schema.tables {
 		for id := 1; id <= 9; id++ {
 			s.without = append(s.without, fmt.Sprintf("DELETE FROM %s WHERE id = %d", t.full(), id))
-			if !s.fails(ctx, choices, writes) {
+			if !s.failsWith(ctx, choices, statements) {
 				s.without = s.without[:len(s.without)-1]
 			}
 		}
 	}
-	f, err := s.try(ctx, choices, writes)
+	f, err := s.try(ctx, choices, statements)
 	if err != nil {
 		return err
 	}
+	f.Schema = r.schema.neededFor(f)
 	return f
 }
 
@@ -76,10 +83,11 @@ type shrinker struct {
 
 func (s *shrinker) fails(ctx context.Context, choices, writes []int) bool {
 	s.tries--
-	if s.tries < 0 {
-		return false
-	}
-	f, err := s.try(ctx, choices, writes)
+	return s.tries >= 0 && s.failsWith(ctx, choices, newWrite(replay(writes), s.schema))
+}
+
+func (s *shrinker) failsWith(ctx context.Context, choices []int, statements []string) bool {
+	f, err := s.try(ctx, choices, statements)
 	return err == nil && f != nil
 }
 
@@ -118,17 +126,13 @@ func sum(seq []int) (n int) {
 }
 
 // try runs the case of the choices in a transaction that is rolled back. It returns nil if the case is sound, or none at all.
-func (s *shrinker) try(ctx context.Context, choices, writes []int) (*Failure, error) {
+func (s *shrinker) try(ctx context.Context, choices []int, statements []string) (*Failure, error) {
 	q := newQuery(replay(choices), s.schema)
 	result, err := s.o.Analyze(s.catalog, q.sql)
 	if err != nil {
 		return nil, nil
 	}
-	statements := newWrite(replay(writes), s.schema)
-	f := &Failure{
-		Schema: s.ddlFor(), Rows: map[string][]string{}, Query: q.sql, Params: q.params, Write: statements,
-		Depends: result.Dependencies,
-	}
+	f := &Failure{Rows: map[string][]string{}, Query: q.sql, Params: q.params, Write: statements, Depends: result.Dependencies}
 	if _, err := s.conn.Exec(ctx, strings.Join(append([]string{"BEGIN"}, s.without...), "; ")); err != nil {
 		return nil, err
 	}
@@ -156,7 +160,9 @@ func (s *shrinker) run(ctx context.Context, q query, f *Failure) ([]change, erro
 		if err := s.conn.QueryRow(ctx, "SELECT array_agg(t::text) FROM "+t.full()+" t").Scan(&rows); err != nil {
 			return nil, err
 		}
-		f.Rows[t.full()] = rows
+		if rows != nil {
+			f.Rows[t.full()] = rows
+		}
 	}
 	// Not prepared: the statement is used twice, and its parameters are untyped texts.
 	if err := s.conn.QueryRow(ctx, q.wrapped(), q.params...).Scan(&f.Before); err != nil {
@@ -176,9 +182,25 @@ func (s *shrinker) run(ctx context.Context, q query, f *Failure) ([]change, erro
 	return changes, s.conn.QueryRow(ctx, q.wrapped(), q.params...).Scan(&f.After)
 }
 
-// ddlFor is the schema without its rows, triggers and log.
-func (s *shrinker) ddlFor() []string {
-	return slices.DeleteFunc(slices.Clone(s.schema.ddl), func(sql string) bool {
-		return strings.Contains(sql, "freshet_log") || strings.HasPrefix(sql, "INSERT") || strings.HasPrefix(sql, "CREATE TRIGGER")
-	})
+// neededFor lists the statements that make what a failure mentions: without rows, triggers and log.
+func (s *schema) neededFor(f *Failure) []string {
+	text := f.Query + strings.Join(f.Write, " ")
+	var out []string
+	for _, sql := range slices.Backward(s.ddl) { // what a view reads was made before it
+		name := ""
+		switch words := strings.Fields(sql); {
+		case strings.Contains(sql, "freshet_log") || words[0] == "INSERT":
+			continue
+		case words[1] == "VIEW" || words[1] == "TABLE":
+			name = words[2][strings.Index(words[2], ".")+1:]
+		}
+		if strings.Contains(text, name) {
+			out = append(out, sql)
+			if strings.HasPrefix(sql, "CREATE VIEW") {
+				text += sql
+			}
+		}
+	}
+	slices.Reverse(out)
+	return out
 }

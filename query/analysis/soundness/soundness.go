@@ -23,7 +23,7 @@ type Analyze func(*analysis.Catalog, string) (*analysis.Result, error)
 type Options struct {
 	Seed  uint64
 	Pairs int // of a query and a write
-	// Queries and Writes are how many of each one schema sees; 40 and 15 if zero.
+	// Queries and Writes are how many of each one schema sees; 50 and 10 if zero.
 	Queries, Writes int
 	// Analyze is the analysis that has to be sound; [analysis.Analyze] if nil.
 	Analyze Analyze
@@ -63,7 +63,7 @@ func Run(ctx context.Context, conn *pgx.Conn, o Options) (*Report, error) {
 		o.Analyze = analysis.Analyze
 	}
 	if o.Queries == 0 || o.Writes == 0 {
-		o.Queries, o.Writes = 40, 15
+		o.Queries, o.Writes = 50, 10
 	}
 	const settings = "SET search_path = app, other; SET plan_cache_mode = force_generic_plan; SET jit = off; SET timezone = 'UTC'; " +
 		"SET client_min_messages = error; SET max_parallel_workers_per_gather = 0"
