@@ -76,7 +76,7 @@ func TestPostgresDown(t *testing.T) {
 	require.Equal(t, "does not answer", s.field(ready, "postgres"))
 
 	age := s.state
-	age.At = time.Now().Add(-6 * time.Second).Truncate(time.Microsecond)
+	age.At = time.Now().Add(-2 * time.Hour).Truncate(time.Microsecond)
 	ok, err := s.store.Begin(t.Context(), s.state, age)
 	require.NoError(t, err)
 	require.True(t, ok)

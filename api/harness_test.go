@@ -64,8 +64,8 @@ type site struct {
 // start starts an api with the example's queries and a watermark that does not age.
 func start(t *testing.T, edit ...func(*options)) *site {
 	t.Helper()
-	s := newSite(t, edit...)
-	s.setWatermark(time.Now().Add(time.Hour))
+	s := newSite(t, append([]func(*options){func(o *options) { o.api.MaxStaleness = time.Hour }}, edit...)...)
+	s.setWatermark(time.Now())
 	return s
 }
 

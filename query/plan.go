@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/jackc/pgx/v5"
+
 	"freshet/query/analysis"
 )
 
@@ -63,7 +65,7 @@ func (q *Query) Plan(c *analysis.Catalog) (*Plan, error) {
 	for _, n := range plan.Needs {
 		if r := c.Find(n.Schema, n.Table); !r.Identified() {
 			return nil, &Error{File: q.File, Line: q.line, Msg: fmt.Sprintf("the table %s has no replica identity, so that publishing it would make "+
-				"its updates fail: run ALTER TABLE %s REPLICA IDENTITY FULL", r, r)}
+				"its updates fail: run ALTER TABLE %s REPLICA IDENTITY FULL", r, pgx.Identifier{r.Schema, r.Name}.Sanitize())}
 		}
 	}
 	if len(plan.Needs) == 0 {

@@ -51,7 +51,7 @@ func TestFailureIsSmall(t *testing.T) {
 	conn := testenv.Postgres(t).Conn(t)
 	for _, rule := range []string{"underLimit", "either", "readSelected"} {
 		_, err := soundness.Run(t.Context(), conn, soundness.Options{Seed: 8, Pairs: 100_000, Analyze: broken()[rule]})
-		var f *soundness.Failure
+		var f *soundness.StaleError
 		require.ErrorAs(t, err, &f, rule)
 		assert.Less(t, len(f.Query), 200, f.Error())
 		assert.Len(t, f.Write, 1, f.Error())

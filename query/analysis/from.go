@@ -113,7 +113,7 @@ func (l *level) view(r *Relation) *level {
 	return l.a.selectLevel(tree.GetStmts()[0].GetStmt().GetSelectStmt(), nil)
 }
 
-// subselect is a subquery in FROM. With LATERAL it sees what stands before it in the level, without only what is around the level.
+// subselect is a subquery in FROM. With LATERAL it sees what stands before it in the level; without, only what is around the level.
 func (l *level) subselect(v *pg.RangeSubselect) *source {
 	visible := l.sources
 	if !v.GetLateral() {

@@ -80,8 +80,7 @@ var temporary = regexp.MustCompile(`pg_temp_\d+\.`)
 func analyzed(t *testing.T, c *analysis.Catalog, sql string) golden {
 	t.Helper()
 	r, err := analysis.Analyze(c, sql)
-	var refused *analysis.Error
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*analysis.Error](err); ok {
 		return golden{Refused: temporary.ReplaceAllString(refused.Error(), "pg_temp.")}
 	}
 	require.NoError(t, err)

@@ -210,24 +210,24 @@ func (g *generator) aggregates(sc *scope, want []*kind, outs []output) []output 
 	for _, k := range want {
 		o := output{quote(k.values[0]) + "::" + k.sql, column{name: g.name(outs, ""), kind: k}}
 		r, ok := g.find(sc, func(c column) bool { return c.kind.sql == k.sql })
-		any, there := g.find(sc, hasEquality)
+		other, there := g.find(sc, hasEquality)
 		switch {
 		case k == bigint:
 			o.sql = "count(*)"
 			if there && g.d.chance(50) {
-				o.sql = "count(" + pick(g.d, []string{"", "DISTINCT "}) + any.sql + ")"
+				o.sql = "count(" + pick(g.d, []string{"", "DISTINCT "}) + other.sql + ")"
 			}
 			if there && g.d.chance(20) {
 				o.sql += " FILTER (WHERE " + g.condition(sc, 0) + ")"
 			}
 		case k == text && there:
-			o.sql = fmt.Sprintf(`string_agg(%s::text COLLATE "C", ',' ORDER BY %[1]s::text COLLATE "C")`, any.sql)
+			o.sql = fmt.Sprintf(`string_agg(%s::text COLLATE "C", ',' ORDER BY %[1]s::text COLLATE "C")`, other.sql)
 		case k == boolean && ok:
 			o.sql = "bool_or(" + r.sql + ")"
 		case ok && k != uuid:
 			o.sql = "max(" + r.sql + ")"
 		}
-		if any.depth > 0 || r.depth > 0 { // an aggregate of an outer column belongs to the outer level
+		if other.depth > 0 || r.depth > 0 { // an aggregate of an outer column belongs to the outer level
 			o.sql = quote(k.values[0]) + "::" + k.sql
 		}
 		outs = append(outs, o)

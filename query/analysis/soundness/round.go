@@ -145,9 +145,18 @@ func (r *round) analyze(c *candidate) error {
 // write makes one transaction and judges every query by it.
 func (r *round) write(ctx context.Context) error {
 	d := newDraw(r.rng)
-	statements := newWrite(d, r.schema)
+	stale, err := r.apply(ctx, newWrite(d, r.schema))
+	if stale == nil || err != nil {
+		return err
+	}
+	return r.shrink(ctx, stale.choices, d.taken)
+}
+
+// apply runs the statements of a transaction, judges every query, and commits. If a stale answer is found, it rolls back instead and
+// returns the query.
+func (r *round) apply(ctx context.Context, statements []string) (*candidate, error) {
 	if _, err := r.conn.Exec(ctx, "BEGIN; "+strings.Join(statements, "; ")); err != nil {
-		return fmt.Errorf("write %s: %w", strings.Join(statements, "; "), err)
+		return nil, fmt.Errorf("write %s: %w", strings.Join(statements, "; "), err)
 	}
 	changes, results, err := r.observe(ctx)
 	if isPostgres(err) && len(results) < len(r.queries) {
@@ -155,10 +164,10 @@ func (r *round) write(ctx context.Context) error {
 		r.report.Discarded++
 		r.queries = slices.Delete(r.queries, len(results), len(results)+1)
 		_, err := r.conn.Exec(ctx, "ROLLBACK")
-		return err
+		return nil, err
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r.report.Writes++
 	for i, c := range r.queries {
@@ -169,13 +178,11 @@ func (r *round) write(ctx context.Context) error {
 		if c.judge(changes, results[i], r.report) {
 			continue
 		}
-		if _, err := r.conn.Exec(ctx, "ROLLBACK"); err != nil {
-			return err
-		}
-		return r.shrink(ctx, c.choices, d.taken)
+		_, err := r.conn.Exec(ctx, "ROLLBACK")
+		return c, err
 	}
 	_, err = r.conn.Exec(ctx, "DELETE FROM freshet_log.changes; COMMIT")
-	return err
+	return nil, err
 }
 
 // judge returns false if the result is another one and would not have been cleared.

@@ -31,7 +31,7 @@ var names = []string{"k", "s", "v", "x", `"Mix"`}
 func newSchema(d *draw) *schema {
 	s := &schema{ddl: []string{
 		"DROP SCHEMA IF EXISTS app, other, freshet_log CASCADE", "CREATE SCHEMA app", "CREATE SCHEMA other", "CREATE SCHEMA freshet_log",
-		strings.TrimSpace(types),
+		strings.Trim(types, "\n;"),
 		"CREATE TABLE freshet_log.changes (seq bigserial, relation text, op text, old text[], new text[])",
 	}}
 	for _, name := range [][2]string{{"app", "t0"}, {"app", "t1"}, {"other", "t0"}} {

@@ -9,8 +9,8 @@ import (
 	"freshet/query/analysis"
 )
 
-// Failure is a stale answer: a result that a write changed, with dependencies that do not clear it. It is an error.
-type Failure struct {
+// StaleError is a stale answer: a result that a write changed, with dependencies that do not clear it.
+type StaleError struct {
 	Schema  []string // the statements that make it; rows come apart
 	Rows    map[string][]string
 	Query   string
@@ -22,7 +22,7 @@ type Failure struct {
 }
 
 // Error shows the case.
-func (f *Failure) Error() string {
+func (f *StaleError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "a stale answer\n-- schema\n%s\n-- rows\n", strings.Join(f.Schema, ";\n"))
 	for table, rows := range f.Rows {
@@ -39,7 +39,7 @@ func (f *Failure) Error() string {
 // shrinkTries bounds how many smaller queries and writes are tried.
 const shrinkTries = 2000
 
-// shrink makes a failing case smaller and returns it as a *Failure: it takes out of the choices that made the query and the write
+// shrink makes a failing case smaller and returns it as a [*StaleError]: it takes out of the choices that made the query and the write
 // what is not needed to fail, then rows of the tables.
 func (r *round) shrink(ctx context.Context, choices, writes []int) error {
 	s := &shrinker{round: r, tries: shrinkTries}
@@ -54,7 +54,7 @@ func (r *round) shrink(ctx context.Context, choices, writes []int) error {
 		writes = s.smaller(ctx, writes, func(w []int) bool { return s.fails(ctx, choices, w) })
 	}
 	statements := newWrite(replay(writes), r.schema)
-	for i := len(statements) - 1; i >= 0; i-- {
+	for i := range slices.Backward(statements) {
 		if fewer := slices.Delete(slices.Clone(statements), i, i+1); s.failsWith(ctx, choices, fewer) {
 			statements = fewer
 		}
@@ -126,13 +126,13 @@ func sum(seq []int) (n int) {
 }
 
 // try runs the case of the choices in a transaction that is rolled back. It returns nil if the case is sound, or none at all.
-func (s *shrinker) try(ctx context.Context, choices []int, statements []string) (*Failure, error) {
+func (s *shrinker) try(ctx context.Context, choices []int, statements []string) (*StaleError, error) {
 	q := newQuery(replay(choices), s.schema)
 	result, err := s.o.Analyze(s.catalog, q.sql)
 	if err != nil {
 		return nil, nil
 	}
-	f := &Failure{Rows: map[string][]string{}, Query: q.sql, Params: q.params, Write: statements, Depends: result.Dependencies}
+	f := &StaleError{Rows: map[string][]string{}, Query: q.sql, Params: q.params, Write: statements, Depends: result.Dependencies}
 	if _, err := s.conn.Exec(ctx, strings.Join(append([]string{"BEGIN"}, s.without...), "; ")); err != nil {
 		return nil, err
 	}
@@ -151,7 +151,7 @@ func (s *shrinker) try(ctx context.Context, choices []int, statements []string) 
 }
 
 // run fills in the results before and after, and the rows before.
-func (s *shrinker) run(ctx context.Context, q query, f *Failure) ([]change, error) {
+func (s *shrinker) run(ctx context.Context, q query, f *StaleError) ([]change, error) {
 	if _, err := s.conn.Exec(ctx, "DELETE FROM freshet_log.changes"); err != nil {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ func (s *shrinker) run(ctx context.Context, q query, f *Failure) ([]change, erro
 }
 
 // neededFor lists the statements that make what a failure mentions: without rows, triggers and log.
-func (s *schema) neededFor(f *Failure) []string {
+func (s *schema) neededFor(f *StaleError) []string {
 	text := f.Query + strings.Join(f.Write, " ")
 	var out []string
 	for _, sql := range slices.Backward(s.ddl) { // what a view reads was made before it

@@ -57,7 +57,7 @@ func (r *Report) String() string {
 }
 
 // Run tries Options.Pairs pairs. The connection's database is its own: the schemas app, other and freshet_log are dropped and made
-// again. A *Failure among the errors is a stale answer; any other is one of the connection or the generator.
+// again. A [*StaleError] among the errors is a stale answer; any other is one of the connection or the generator.
 func Run(ctx context.Context, conn *pgx.Conn, o Options) (*Report, error) {
 	if o.Analyze == nil {
 		o.Analyze = analysis.Analyze

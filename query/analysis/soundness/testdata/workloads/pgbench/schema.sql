@@ -1,0 +1,11 @@
+CREATE TABLE pgbench_branches (bid int PRIMARY KEY, bbalance int, filler char(8));
+CREATE TABLE pgbench_tellers (tid int PRIMARY KEY, bid int, tbalance int, filler char(8));
+CREATE TABLE pgbench_accounts (aid int PRIMARY KEY, bid int, abalance int, filler char(8));
+CREATE TABLE pgbench_history (tid int, bid int, aid int, delta int, mtime timestamp, filler char(8));
+ALTER TABLE pgbench_branches REPLICA IDENTITY FULL;
+ALTER TABLE pgbench_tellers REPLICA IDENTITY FULL;
+ALTER TABLE pgbench_accounts REPLICA IDENTITY FULL;
+ALTER TABLE pgbench_history REPLICA IDENTITY FULL;
+INSERT INTO pgbench_branches SELECT n, 0 FROM generate_series(1, 2) n;
+INSERT INTO pgbench_tellers SELECT n, n % 2 + 1, 0 FROM generate_series(1, 6) n;
+INSERT INTO pgbench_accounts SELECT n, n % 2 + 1, 0 FROM generate_series(1, 30) n;
