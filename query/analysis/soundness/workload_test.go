@@ -68,7 +68,7 @@ func loadWorkload(t *testing.T, r *round, folder string) {
 			c := &candidate{query: query{sql: strings.TrimSuffix(withoutComments(read), ";")}, name: fmt.Sprintf("q%d_%d", i, j)}
 			if _, list, ok := strings.Cut(read, "-- params: "); ok {
 				list, _, _ = strings.Cut(list, "\n")
-				for _, p := range strings.SplitSeq(list, "; ") {
+				for p := range strings.SplitSeq(list, "; ") {
 					c.params = append(c.params, fill(r.rng, p))
 				}
 			}
@@ -97,7 +97,7 @@ func paragraphs(t *testing.T, folder, name string) []string {
 	text, err := os.ReadFile(filepath.Join(folder, name))
 	require.NoError(t, err)
 	var out []string
-	for _, p := range strings.SplitSeq(string(text), "\n\n") {
+	for p := range strings.SplitSeq(string(text), "\n\n") {
 		if withoutComments(p) != "" {
 			out = append(out, strings.TrimSpace(p))
 		}
