@@ -95,7 +95,8 @@ ready() {
     if gone "$job"; then
         fail "it ended before it was ready"
     fi
-    shows /health/ready '^HTTP/1.1 200'
+    # dev.env is written once the cache is in use.
+    [[ -f $work/freshet/.freshet/dev.env ]] && shows /health/ready '^HTTP/1.1 200'
 }
 
 # start COMMAND... runs it in the background, in the clone, in a process group of
