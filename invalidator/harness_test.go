@@ -241,6 +241,18 @@ func (v *running) reasons() []string {
 	return slices.Clone(v.began)
 }
 
+// begun waits until they have cleared everything so many times, together. They say so just after it is stored.
+func begun(t *testing.T, times int, all ...*running) {
+	t.Helper()
+	testenv.Eventually(t, patience, func() (bool, string) {
+		var reasons []string
+		for _, v := range all {
+			reasons = append(reasons, v.reasons()...)
+		}
+		return len(reasons) == times, fmt.Sprintf("everything should be cleared %d times, and was for %q", times, reasons)
+	})
+}
+
 // applications counts the steps.
 func (v *running) applications() int {
 	v.mu.Lock()

@@ -20,6 +20,7 @@ import (
 
 	"freshet/cache"
 	"freshet/internal/config"
+	"freshet/internal/servers"
 	"freshet/migrations"
 )
 
@@ -194,7 +195,12 @@ func (s *devSettings) openData() (release func(), err error) {
 	if err := os.MkdirAll(s.dev.Data, 0o755); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	return lockData(s.dev.Data)
+	// Before anything in it is touched: a second dev would else remove the settings file of the first.
+	lock, err := servers.LockFolder(filepath.Join(s.dev.Data, "dev"))
+	if err != nil {
+		return nil, fmt.Errorf("%w with --data or FRESHET_DEV_DATA", err)
+	}
+	return lock.Release, nil
 }
 
 // secrets reads or makes the admin token, which stays the same from start to start.

@@ -25,6 +25,10 @@ func NewPool(ctx context.Context, settings config.Database, name string) (*pgxpo
 	cfg.ConnConfig.RuntimeParams["application_name"] = name
 	// The server ends a statement by itself, should nobody be left to cancel it.
 	cfg.ConnConfig.RuntimeParams["statement_timeout"] = strconv.FormatInt(settings.CommandTimeout.Milliseconds(), 10)
+	if _, given := cfg.ConnConfig.RuntimeParams["timezone"]; !given {
+		// Two processes that print times in different zones would store different bytes for one result.
+		cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect to Postgres: %w", err)

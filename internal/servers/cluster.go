@@ -102,11 +102,11 @@ func CreatePostgres(ctx context.Context, o PostgresOptions) error {
 	if err != nil {
 		return err
 	}
-	lock, err := lockFolder(dir)
+	lock, err := LockFolder(dir)
 	if err != nil {
 		return err
 	}
-	defer lock.release()
+	defer lock.Release()
 	o.Port = 0
 	pg := Postgres{server: server{dir: dir}, options: o, bin: bin}
 	if err := pg.prepare(ctx); err != nil {

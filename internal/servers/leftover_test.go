@@ -92,7 +92,7 @@ func TestStartOnAServerThatLivesOn(t *testing.T) {
 	t.Run("postgres", func(t *testing.T) {
 		orphan, err := StartPostgres(ctx, PostgresOptions{Dir: filepath.Join(dir, "pg"), Settings: unsafe})
 		require.NoError(t, err)
-		orphan.lock.release()
+		orphan.lock.Release()
 		pg, err := StartPostgres(ctx, PostgresOptions{
 			Dir: filepath.Join(dir, "pg"), Port: orphan.Port(), Settings: unsafe,
 		})
@@ -103,7 +103,7 @@ func TestStartOnAServerThatLivesOn(t *testing.T) {
 	t.Run("redis", func(t *testing.T) {
 		orphan, err := StartRedis(ctx, RedisOptions{Dir: filepath.Join(dir, "redis")})
 		require.NoError(t, err)
-		orphan.lock.release()
+		orphan.lock.Release()
 		redis, err := StartRedis(ctx, RedisOptions{Dir: filepath.Join(dir, "redis"), Port: orphan.Port()})
 		require.NoError(t, err)
 		stopAtEnd(t, redis)

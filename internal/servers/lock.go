@@ -11,12 +11,12 @@ import (
 	"syscall"
 )
 
-// folderLock is the right to run a server on a folder. It is flock(2) on a file beside the folder: the kernel releases
+// FolderLock is the right to run a server on a folder. It is flock(2) on a file beside the folder: the kernel releases
 // it when its owner dies, so it tells a server that somebody is using from one that a killed process left behind.
-type folderLock struct{ file *os.File }
+type FolderLock struct{ file *os.File }
 
-// lockFolder takes the lock of dir, or returns a *FolderInUseError.
-func lockFolder(dir string) (*folderLock, error) {
+// LockFolder takes the lock of dir, or returns a *FolderInUseError.
+func LockFolder(dir string) (*FolderLock, error) {
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return nil, fmt.Errorf("make the folder of %s: %w", dir, err)
 	}
@@ -38,7 +38,7 @@ func lockFolder(dir string) (*folderLock, error) {
 		_ = file.Close()
 		return nil, fmt.Errorf("write %s: %w", file.Name(), err)
 	}
-	return &folderLock{file: file}, nil
+	return &FolderLock{file: file}, nil
 }
 
 // writeAt replaces the start of the file.
@@ -47,8 +47,8 @@ func writeAt(file *os.File, text string) error {
 	return err
 }
 
-// release gives the lock up; the file stays, because removing a lock file lets two owners in. Nil is allowed.
-func (l *folderLock) release() {
+// Release gives the lock up; the file stays, because removing a lock file lets two owners in. Nil is allowed.
+func (l *FolderLock) Release() {
 	if l != nil {
 		_ = l.file.Close() // closing is what unlocks; an error leaves nothing to do
 	}

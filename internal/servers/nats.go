@@ -31,7 +31,7 @@ type NATS struct {
 	change sync.Mutex // held by Stop and Restart from beginning to end
 	mu     sync.Mutex // guards what follows
 	live   *natsLife
-	lock   *folderLock
+	lock   *FolderLock
 }
 
 // natsLife is one server object: it cannot be started twice.
@@ -65,13 +65,13 @@ func StartNATS(ctx context.Context, o NATSOptions) (*NATS, error) {
 
 // begin takes the folder's lock and runs a server.
 func (n *NATS) begin(ctx context.Context) error {
-	lock, err := lockFolder(n.dir)
+	lock, err := LockFolder(n.dir)
 	if err != nil {
 		return err
 	}
 	live, err := n.run(ctx)
 	if err != nil {
-		lock.release()
+		lock.Release()
 		return err
 	}
 	n.mu.Lock()
@@ -138,7 +138,7 @@ func (n *NATS) Stop(ctx context.Context) error {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.lock.release()
+	n.lock.Release()
 	n.lock = nil
 	return nil
 }

@@ -59,11 +59,11 @@ func StartPostgres(ctx context.Context, o PostgresOptions) (*Postgres, error) {
 	if pg.dir, err = cleanDir(o.Dir); err != nil {
 		return nil, err
 	}
-	if pg.lock, err = lockFolder(pg.dir); err != nil {
+	if pg.lock, err = LockFolder(pg.dir); err != nil {
 		return nil, err
 	}
 	if err := pg.prepare(ctx); err != nil {
-		pg.lock.release()
+		pg.lock.Release()
 		return nil, fmt.Errorf("postgres on %s: %w", o.Dir, err)
 	}
 	pg.launch = pg.run

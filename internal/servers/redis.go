@@ -51,11 +51,11 @@ func StartRedis(ctx context.Context, o RedisOptions) (*Redis, error) {
 	if r.dir, err = cleanDir(o.Dir); err != nil {
 		return nil, err
 	}
-	if r.lock, err = lockFolder(r.dir); err != nil {
+	if r.lock, err = LockFolder(r.dir); err != nil {
 		return nil, err
 	}
 	if err := r.prepare(ctx); err != nil {
-		r.lock.release()
+		r.lock.Release()
 		return nil, fmt.Errorf("redis on %s: %w", o.Dir, err)
 	}
 	r.launch = r.run

@@ -39,13 +39,13 @@ type server struct {
 	mu     sync.Mutex // guards what follows
 	proc   *child.Process
 	asked  bool // proc was told to end: that it ended is no error
-	lock   *folderLock
+	lock   *FolderLock
 }
 
 // begin takes the folder's lock, if it is not held, and launches the process.
 func (s *server) begin(ctx context.Context) error {
 	if s.lock == nil {
-		lock, err := lockFolder(s.dir)
+		lock, err := LockFolder(s.dir)
 		if err != nil {
 			return err
 		}
@@ -53,7 +53,7 @@ func (s *server) begin(ctx context.Context) error {
 	}
 	proc, err := s.launch(ctx)
 	if err != nil {
-		s.lock.release()
+		s.lock.Release()
 		s.lock = nil
 		return err
 	}
@@ -112,7 +112,7 @@ func (s *server) Stop(ctx context.Context) error {
 	s.change.Lock()
 	defer s.change.Unlock()
 	err := s.current(true).Stop(ctx, s.gentle, s.harsh)
-	s.lock.release()
+	s.lock.Release()
 	s.lock = nil
 	return err
 }
