@@ -55,7 +55,7 @@ func quickClient(t *testing.T, server *testenv.RedisServer) *redis.Client {
 // newReader is another reader of the same cache, as in another process.
 func (r *rig) newReader() *Reader {
 	reader := NewReader(ReaderConfig{
-		Store: r.store, Now: time.Now, MaxTTL: time.Hour, FillTimeout: 10 * time.Second,
+		Store: r.store, Source: "test", Now: time.Now, MaxTTL: time.Hour, FillTimeout: 10 * time.Second,
 		Log: slog.New(slog.NewTextHandler(r.t.Output(), nil)),
 	})
 	r.t.Cleanup(reader.Close)

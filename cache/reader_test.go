@@ -32,6 +32,16 @@ func TestBypass(t *testing.T) {
 			require.NoError(r.t, err)
 			require.True(r.t, ok)
 		}, ReasonStale},
+		{"the clock of Postgres was set back", func(r *rig, _ *Request) {
+			next := r.state
+			next.At = time.Now().Add(time.Minute)
+			ok, err := r.store.Begin(r.t.Context(), r.state, next)
+			require.NoError(r.t, err)
+			require.True(r.t, ok)
+		}, ReasonStale},
+		{"the cache is another source's", func(r *rig, _ *Request) {
+			require.NoError(r.t, r.client.HSet(r.t.Context(), r.store.watermark(), fieldSource, "other").Err())
+		}, ReasonForeign},
 		{"it depends on nothing", func(_ *rig, req *Request) { req.Tags = nil }, ReasonUntagged},
 		{"Redis is gone", func(r *rig, _ *Request) { require.NoError(r.t, r.server.Server.Kill()) }, ReasonUnavailable},
 	} {

@@ -387,7 +387,11 @@ func (a *applier) restart(ctx context.Context, s *step) error {
 	if err := a.newChain(ctx, s.next); err != nil {
 		return err
 	}
-	a.log.Error("RESET: everything cleared, a new chain begins", "reason", s.restart, "sequence", s.next.Sequence)
+	if s.next.Sequence > 1 {
+		a.log.Error("RESET: everything cleared, a new chain begins", "reason", s.restart, "sequence", s.next.Sequence)
+	} else {
+		a.log.Info("the log begins", "sequence", s.next.Sequence)
+	}
 	a.began(s.restart)
 	return nil
 }

@@ -261,6 +261,19 @@ func TestUndecodableMessage(t *testing.T) {
 	}
 }
 
+// A cache belongs to one source: another one's is left alone.
+func TestCacheOfAnotherSource(t *testing.T) {
+	r := newRig(t, byID)
+	theirs := cache.State{Source: "other", Chain: cache.NewToken(), Session: "s", Sequence: 7}
+	ok, err := r.store.Begin(t.Context(), cache.State{}, theirs)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.ErrorContains(t, r.start().wait(), `holds the cache of the source "other"`)
+	s, found := r.state()
+	require.True(t, found)
+	require.Equal(t, theirs.Chain, s.Chain)
+}
+
 // The processes may be started in any order: the stream comes when cdc does.
 func TestStreamMissingAtTheStart(t *testing.T) {
 	r := newRig(t, byID)
