@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"errors"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	_ "github.com/jackc/pgx/v5/stdlib" // goose speaks database/sql
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
@@ -116,15 +114,7 @@ func database(t *testing.T, private bool) *testenv.Database {
 	} else {
 		db = testenv.Postgres(t)
 	}
-	handle, err := sql.Open("pgx", db.URL)
-	require.NoError(t, err)
-	defer handle.Close()
-	for _, set := range []migrations.Set{migrations.Freshet, migrations.Example} {
-		m, err := migrations.New(handle, set)
-		require.NoError(t, err)
-		_, err = m.Up(t.Context())
-		require.NoError(t, err)
-	}
+	db.Migrate(t, migrations.Freshet, migrations.Example)
 	db.Exec(t, `
 		INSERT INTO users (handle, name, email) VALUES ('ada', 'Ada', 'ada@example.org'), ('bo', 'Bo', 'bo@example.org');
 		INSERT INTO blogs (title, slug, content, status, author, tags, created_at, updated_at)

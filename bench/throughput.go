@@ -276,7 +276,7 @@ func (r *rig) drain(ctx context.Context, s span) (drained, error) {
 	if err != nil {
 		return drained{}, err
 	}
-	defer sub.Unsubscribe() //nolint:errcheck // the connection outlives it by little
+	defer func() { _ = sub.Unsubscribe() }() // the connection ends soon after
 	if err := r.conn.Flush(); err != nil {
 		return drained{}, err
 	}

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"context"
-	"database/sql"
 	"log/slog"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	_ "github.com/jackc/pgx/v5/stdlib" // goose speaks database/sql
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
@@ -23,13 +21,7 @@ import (
 func newRegistry(t *testing.T) (*testenv.Database, *Registry) {
 	t.Helper()
 	db := testenv.Postgres(t)
-	conn, err := sql.Open("pgx", db.URL)
-	require.NoError(t, err)
-	defer conn.Close()
-	m, err := migrations.New(conn, migrations.Freshet)
-	require.NoError(t, err)
-	_, err = m.Up(t.Context())
-	require.NoError(t, err)
+	db.Migrate(t, migrations.Freshet)
 	db.Exec(t, `CREATE TABLE blogs (id int PRIMARY KEY, status text); CREATE TABLE users (id int PRIMARY KEY)`)
 	return db, registry(t, db)
 }

@@ -2,14 +2,12 @@ package cdc_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // goose speaks database/sql
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
@@ -42,7 +40,7 @@ func newHarness(t *testing.T, db *testenv.Database) *harness {
 	h := &harness{db: db, nats: testenv.NATS(t)}
 	h.conn = h.nats.Conn(t)
 	h.js = h.nats.JetStream(t)
-	migrate(t, db)
+	db.Migrate(t, migrations.Freshet)
 	h.cfg = cdc.Config{
 		DatabaseURL: db.URL, NATS: h.conn, Source: source,
 		Slot: fmt.Sprintf("freshet_%d", slots.Add(1)), Publication: "freshet_test",
@@ -56,17 +54,6 @@ type testWriter struct{ t *testing.T }
 func (w testWriter) Write(b []byte) (int, error) {
 	w.t.Log(string(b))
 	return len(b), nil
-}
-
-func migrate(t *testing.T, db *testenv.Database) {
-	t.Helper()
-	conn, err := sql.Open("pgx", db.URL)
-	require.NoError(t, err)
-	defer conn.Close()
-	m, err := migrations.New(conn, migrations.Freshet)
-	require.NoError(t, err)
-	_, err = m.Up(t.Context())
-	require.NoError(t, err)
 }
 
 // running is a cdc that runs.

@@ -2,7 +2,6 @@ package example_test
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -11,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/require"
 
 	"freshet/example"
@@ -27,13 +25,7 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 func site(t *testing.T) *pgx.Conn {
 	t.Helper()
 	db := testenv.Postgres(t)
-	handle, err := sql.Open("pgx", db.URL)
-	require.NoError(t, err)
-	defer handle.Close()
-	m, err := migrations.New(handle, migrations.Example)
-	require.NoError(t, err)
-	_, err = m.Up(t.Context())
-	require.NoError(t, err)
+	db.Migrate(t, migrations.Example)
 	conn := db.Conn(t)
 	require.NoError(t, migrations.Seed(t.Context(), conn))
 	return conn

@@ -2,7 +2,6 @@ package invalidator
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-	_ "github.com/jackc/pgx/v5/stdlib" // goose speaks database/sql
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -53,13 +51,7 @@ func newStack(t *testing.T) *stack {
 	nats := testenv.NATS(t)
 	s := &stack{t: t, db: testenv.Postgres(t), redis: testenv.Redis(t), js: nats.JetStream(t)}
 	s.pool = s.db.Pool(t)
-	conn, err := sql.Open("pgx", s.db.URL)
-	require.NoError(t, err)
-	defer conn.Close()
-	m, err := migrations.New(conn, migrations.Freshet)
-	require.NoError(t, err)
-	_, err = m.Up(t.Context())
-	require.NoError(t, err)
+	s.db.Migrate(t, migrations.Freshet)
 	s.db.Exec(t, fmt.Sprintf(`CREATE TABLE items (id int PRIMARY KEY, author int, n bigint NOT NULL);
 		ALTER TABLE items REPLICA IDENTITY FULL;
 		INSERT INTO items SELECT i, i %% %d, 0 FROM generate_series(0, %d) i`, authors, items-1))

@@ -2,7 +2,6 @@ package postgres_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	_ "github.com/jackc/pgx/v5/stdlib" // goose speaks database/sql
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
@@ -24,13 +22,7 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 func migrated(t *testing.T) *testenv.Database {
 	t.Helper()
 	db := testenv.Postgres(t)
-	conn, err := sql.Open("pgx", db.URL)
-	require.NoError(t, err)
-	defer conn.Close()
-	m, err := migrations.New(conn, migrations.Freshet)
-	require.NoError(t, err)
-	_, err = m.Up(t.Context())
-	require.NoError(t, err)
+	db.Migrate(t, migrations.Freshet)
 	return db
 }
 
