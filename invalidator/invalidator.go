@@ -220,18 +220,19 @@ func (a *applier) beginning(ctx context.Context) (session string, sequence uint6
 	if err != nil {
 		return "", 0, fmt.Errorf("find the stream: %w", err)
 	}
-	last, err := stream.GetLastMsgForSubject(ctx, events.WatermarkSubject(a.cfg.Source))
-	if err == nil {
-		return last.Header.Get(events.HeaderSession), last.Sequence - 1, nil
-	}
-	if !errors.Is(err, jetstream.ErrMsgNotFound) {
-		return "", 0, fmt.Errorf("find the last watermark in the stream: %w", err)
-	}
+	// The end before the watermark: one that comes in between is then still applied. The other way round it would be passed over.
 	info, err := stream.Info(ctx)
 	if err != nil {
 		return "", 0, fmt.Errorf("read the state of the stream: %w", err)
 	}
-	return "", info.State.LastSeq, nil
+	last, err := stream.GetLastMsgForSubject(ctx, events.WatermarkSubject(a.cfg.Source))
+	switch {
+	case err == nil:
+		return last.Header.Get(events.HeaderSession), last.Sequence - 1, nil
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return "", info.State.LastSeq, nil
+	}
+	return "", 0, fmt.Errorf("find the last watermark in the stream: %w", err)
 }
 
 // requestSweep asks for the memory of buckets that a new chain or generation has made useless.
