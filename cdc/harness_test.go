@@ -169,12 +169,9 @@ func (h *harness) reader(t *testing.T) *reader {
 	return h.readerAfter(t, 0)
 }
 
-// readerAfter reads the stream from the message after a sequence; a stream that ends before it, from the beginning.
+// readerAfter reads the stream from the message after a sequence.
 func (h *harness) readerAfter(t *testing.T, sequence uint64) *reader {
 	t.Helper()
-	if h.end(t) < sequence {
-		sequence = 0
-	}
 	c, err := h.js.OrderedConsumer(t.Context(), events.StreamName(source), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: sequence + 1,
 	})

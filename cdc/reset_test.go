@@ -1,8 +1,10 @@
 package cdc_test
 
 import (
+	"errors"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"freshet/events"
@@ -69,6 +71,9 @@ func TestResets(t *testing.T) {
 			h.db.Exec(t, "INSERT INTO t VALUES (2)")
 			end := h.end(t)
 			tt.lose(t, h)
+			if _, err := h.js.Stream(t.Context(), events.StreamName(source)); errors.Is(err, jetstream.ErrStreamNotFound) {
+				end = 0 // a new stream counts from the beginning, and may be longer than the old one was by the time it is read
+			}
 
 			h.start(t)
 			h.db.Exec(t, "INSERT INTO t VALUES (3)")
