@@ -10,7 +10,7 @@ GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test fuzz soundness bench lint fmt verify clean
+.PHONY: help setup build run test fuzz soundness model bench lint fmt verify clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ fuzz: ## Run every fuzz target in turn, FUZZTIME=20s each
 
 soundness: setup ## Check what is derived from SQL against 100,000 random writes
 	go test -count=1 -timeout 60m ./query/analysis/soundness -run TestSoundness -v -pairs 100000
+
+model: ## Explore the large configurations of the protocol's model (a few GB of memory, minutes)
+	go test -count=1 -timeout 60m -v -run TestProtocol ./cache/model -large
 
 bench: setup ## Measure, on real servers: latency from commit to cleared key, throughput
 	go run ./bench

@@ -5,6 +5,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,6 @@ import (
 	"freshet/cache"
 	"freshet/internal/postgres"
 	"freshet/query"
-	"freshet/query/analysis"
 )
 
 // Config says what is served, and within which limits.
@@ -39,6 +39,10 @@ type Config struct {
 	AdminToken string
 	// MaxStaleness is the bound of reads whose query does not have its own.
 	MaxStaleness time.Duration
+	// PositionCookie keeps the position of a browser's writes in a cookie, so that its reads see them.
+	PositionCookie bool
+	// MaxWaiting bounds the requests that wait for a connection to Postgres; beyond, they are refused. 0: 1,000.
+	MaxWaiting int
 	// ConnectionTimeout bounds the wait for a connection of the pool, CommandTimeout a statement.
 	ConnectionTimeout, CommandTimeout time.Duration
 	BodyLimit                         int64
@@ -55,7 +59,11 @@ type API struct {
 	clock    *cache.Clock
 	registry *cache.Registry
 	wal      postgres.WALGeometry
-	shapes   []cache.Shape
+	gate     *gate
+	byName   map[string]*query.Query // the reads
+	plans    atomic.Pointer[plans]
+	outdated chan struct{}      // a lookup has found the plans to be out of date
+	waiting  chan []cache.Shape // shapes to activate
 	echo     *echo.Echo
 	listener net.Listener
 	draining atomic.Bool
@@ -70,7 +78,11 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	a := &API{cfg: cfg, log: cfg.Log.With("component", "api")}
+	a := &API{
+		cfg: cfg, log: cfg.Log.With("component", "api"),
+		byName:   map[string]*query.Query{},
+		outdated: make(chan struct{}, 1), waiting: make(chan []cache.Shape, 1),
+	}
 	a.abandoned, a.abandon = context.WithCancel(context.WithoutCancel(ctx))
 	if err := query.Unique(cfg.Queries); err != nil {
 		return nil, err
@@ -81,10 +93,10 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 	if _, err := a.registry.Ready(ctx); err != nil {
 		return nil, err
 	}
-	catalog, err := prepareAll(ctx, cfg.Pool, cfg.Queries)
-	if err != nil {
+	if err := a.prepareAll(ctx); err != nil {
 		return nil, err
 	}
+	var err error
 	if a.wal, err = postgres.ReadWALGeometry(ctx, cfg.Pool); err != nil {
 		return nil, err
 	}
@@ -93,34 +105,38 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 	}
 	a.reader = cache.NewReader(cache.ReaderConfig{
 		Store: cfg.Store, Source: cfg.Source, Now: a.clock.Now, MaxTTL: maxTTL(cfg.Queries),
-		FillTimeout: cfg.ConnectionTimeout + cfg.CommandTimeout, Log: a.log,
+		FillTimeout: cfg.ConnectionTimeout + cfg.CommandTimeout,
+		End:         a.end, Patience: cache.DefaultPatience, Unavailable: unavailable, Log: a.log,
 	})
-	if err := a.routes(catalog); err != nil {
+	// One connection is left for the questions that are no fills.
+	a.gate = newGate(int(cfg.Pool.Config().MaxConns)-1, cmp.Or(cfg.MaxWaiting, defaultWaiting))
+	if err := a.routes(); err != nil {
 		return nil, err
 	}
-	if _, err := a.registry.Register(ctx, a.shapes); err != nil {
+	// Now what fails, fails the start: a query that is refused, a table that cannot be published.
+	if err := a.refresh(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.plans.Load().refused(); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
-// prepareAll has Postgres check every statement, and reads the catalog that the analysis of the reads needs.
-func prepareAll(ctx context.Context, pool *pgxpool.Pool, queries []*query.Query) (*analysis.Catalog, error) {
-	conn, err := pool.Acquire(ctx)
+// prepareAll has Postgres check every statement.
+func (a *API) prepareAll(ctx context.Context) error {
+	conn, err := a.cfg.Pool.Acquire(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("connect to Postgres: %w", err)
+		return fmt.Errorf("connect to Postgres: %w", err)
 	}
 	defer conn.Release()
 	var problems []error
-	for _, q := range queries {
+	for _, q := range a.cfg.Queries {
 		if err := q.Prepare(ctx, conn.Conn()); err != nil {
 			problems = append(problems, err)
 		}
 	}
-	if err := errors.Join(problems...); err != nil {
-		return nil, err
-	}
-	return analysis.ReadCatalog(ctx, conn.Conn())
+	return errors.Join(problems...)
 }
 
 func maxTTL(queries []*query.Query) time.Duration {
@@ -172,7 +188,8 @@ func (a *API) Run(ctx context.Context) error {
 		}
 		return nil
 	})
-	g.Go(func() error { return a.keepShapes(ctx) })
+	g.Go(func() error { return a.keepPlans(ctx) })
+	g.Go(func() error { return a.activateShapes(ctx) })
 	g.Go(func() error { return a.keepClock(ctx) })
 	a.log.Info("serving", "url", a.URL(), "queries", len(a.cfg.Queries))
 	err := g.Wait()
@@ -188,11 +205,8 @@ func (a *API) askTime(ctx context.Context) (time.Time, error) {
 }
 
 const (
-	clockInterval = 10 * time.Second
-	// shapeInterval is how often the registrations are looked after: renewed, and made again should they be gone, or their table
-	// have left the publication.
-	shapeInterval = 5 * time.Second
-	shapeRetry    = 2 * time.Second
+	clockInterval  = 10 * time.Second
+	defaultWaiting = 1000
 )
 
 // keepClock follows the clock of the Postgres server. While it cannot be asked, the last answer stands.
@@ -204,23 +218,6 @@ func (a *API) keepClock(ctx context.Context) error {
 			a.log.Debug("clock", "error", err)
 		}
 		return clockInterval
-	})
-}
-
-// keepShapes activates the shapes and keeps them registered. Until a shape is active its queries read Postgres.
-func (a *API) keepShapes(ctx context.Context) error {
-	return every(ctx, 0, func() time.Duration {
-		waiting, err := a.registry.Register(ctx, a.shapes)
-		if len(waiting) > 0 {
-			err = errors.Join(err, a.registry.Activate(ctx, waiting))
-		}
-		if err != nil {
-			if ctx.Err() == nil {
-				a.log.Warn("shapes could not be registered; those that are not active are not cached", "error", err)
-			}
-			return shapeRetry
-		}
-		return shapeInterval
 	})
 }
 

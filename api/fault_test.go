@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"freshet/cache"
 	"freshet/internal/testenv"
 )
 
@@ -76,6 +77,7 @@ func TestPostgresDown(t *testing.T) {
 	require.Equal(t, "does not answer", s.field(ready, "postgres"))
 
 	age := s.state
+	age.Stamp = cache.NewToken()
 	age.At = time.Now().Add(-2 * time.Hour).Truncate(time.Microsecond)
 	ok, err := s.store.Begin(t.Context(), s.state, age)
 	require.NoError(t, err)

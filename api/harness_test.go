@@ -87,6 +87,7 @@ func newSite(t *testing.T, edit ...func(*options)) *site {
 	// The timeouts that the api's process uses: a Redis that hangs must not hold up reads.
 	s.storeClient = redisClient(t, s.server.URL)
 	s.store = cache.NewRedis(s.storeClient, cache.DefaultPrefix)
+	s.define(definitions)
 	s.pool = s.newPool(o.database)
 	o.api.Pool, o.api.Store = s.pool, s.store
 	o.api.Queries = append(load(t, example.Queries()), load(t, o.files)...)
@@ -186,14 +187,16 @@ func (s *site) stop() error {
 	}
 }
 
-// setWatermark begins a new chain on which every registered shape is active, of a database as it was at that time.
+// setWatermark begins a new chain on which every registered shape is active, of a database as it was at that time. Its position is far
+// ahead of the server's: it is then that of every answer.
 func (s *site) setWatermark(at time.Time) {
 	s.t.Helper()
 	rows, err := s.db.Pool(s.t).Query(s.t.Context(), "SELECT schema_name, table_name, columns FROM freshet.shapes")
 	require.NoError(s.t, err)
 	next := cache.State{
-		Chain: cache.NewToken(), Session: "test", Sequence: 1, Position: position(s.t, "0/10"), At: at.Truncate(time.Microsecond),
-		Generations: map[string]string{},
+		Chain: cache.NewToken(), Session: "test", Sequence: 1, Stamp: cache.NewToken(),
+		Mark: cache.Mark{Timeline: 1, Position: position(s.t, "F/10")}, At: at.Truncate(time.Microsecond),
+		Generations: map[string]string{cache.CatalogShape.String(): definitions},
 	}
 	for rows.Next() {
 		var schema, table string
@@ -210,11 +213,21 @@ func (s *site) setWatermark(at time.Time) {
 	s.state = next
 }
 
+// definitions is the generation of the catalog's shape until a test says that a definition has changed.
+const definitions = "definitions *"
+
+// define renews the generation of the catalog's shape, as the invalidator does after a change of a definition.
+func (s *site) define(generation string) {
+	s.t.Helper()
+	err := s.redis.HSet(s.t.Context(), "freshet:watermark", "shape:"+cache.CatalogShape.String(), generation).Err()
+	require.NoError(s.t, err)
+}
+
 // invalidate clears the buckets of blogs with that id and moves the watermark, as the invalidator does after an UPDATE.
 func (s *site) invalidate(id string, to events.Position) {
 	s.t.Helper()
 	next := s.state
-	next.Sequence, next.Position = next.Sequence+1, to
+	next.Sequence, next.Position, next.Stamp = next.Sequence+1, to, cache.NewToken()
 	tags := []cache.Tag{cache.NewShape("public", "blogs", "id").Tag(id)}
 	_, ok, err := s.store.Apply(s.t.Context(), s.state, cache.Batch{Clear: tags, Next: next})
 	require.NoError(s.t, err)

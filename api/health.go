@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"freshet/cache"
 )
 
 // health says that the process answers.
@@ -58,6 +60,8 @@ func (a *API) cacheFresh(ctx context.Context) error {
 		return errors.New("no watermark: is the invalidator running?")
 	case a.clock.Now().Sub(state.At) > a.cfg.MaxStaleness:
 		return errors.New("the watermark is too old: are cdc and the invalidator running?")
+	case state.Generations[cache.CatalogShape.String()] != a.plans.Load().generation:
+		return errors.New("the queries are being analyzed: a definition has changed")
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/labstack/echo/v4"
 
+	"freshet/cache"
 	"freshet/query"
 )
 
@@ -61,6 +62,10 @@ func problemOf(err error) problem {
 		return problem{Status: httpErr.Code, Detail: http.StatusText(httpErr.Code)}
 	case errors.Is(err, errStatementTimeout), errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &gone):
 		return problem{Status: http.StatusGatewayTimeout, Detail: "Postgres did not answer in time"}
+	case errors.Is(err, cache.ErrNotCached):
+		return problem{Status: http.StatusGatewayTimeout, Detail: "the cache has no answer, and the request wanted no other (only-if-cached)"}
+	case errors.Is(err, errCrowded):
+		return problem{Status: http.StatusServiceUnavailable, Detail: "too many requests wait for Postgres", retryAfter: true}
 	case errors.As(err, &gone):
 		return problem{Status: http.StatusServiceUnavailable, Detail: "Postgres is not available", retryAfter: true}
 	case errors.As(err, &pg):
@@ -104,6 +109,12 @@ func databaseProblem(pg *pgconn.PgError) problem {
 		return problem{Status: http.StatusServiceUnavailable, Detail: "Postgres cannot do this now", retryAfter: true}
 	}
 	return problem{Status: http.StatusInternalServerError, Detail: "an internal error; the log has it under this request id"}
+}
+
+// unavailable tells whether an error means that Postgres cannot answer at all.
+func unavailable(err error) bool {
+	p := problemOf(err)
+	return p.Status == http.StatusServiceUnavailable || p.Status == http.StatusGatewayTimeout
 }
 
 // isConnectionError tells whether the connection broke, rather than the statement failed.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -10,10 +11,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
 
 	"freshet/cache"
+	"freshet/internal/postgres"
 	"freshet/query"
 )
 
@@ -26,12 +29,8 @@ const (
 )
 
 // read answers a query from the cache.
-func (a *API) read(q *query.Query, needs []need) echo.HandlerFunc {
-	staleness := a.cfg.MaxStaleness
-	if q.MaxStaleness > 0 {
-		staleness = q.MaxStaleness
-	}
-	fingerprint := q.Name + "@" + q.Fingerprint() + "?"
+func (a *API) read(q *query.Query) echo.HandlerFunc {
+	text := withEnd(q)
 	return func(c echo.Context) error {
 		values, err := valuesOf(c)
 		if err != nil {
@@ -41,18 +40,35 @@ func (a *API) read(q *query.Query, needs []need) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		req := cache.Request{
-			Field: shortened(fingerprint + args.Key()), TTL: q.TTL, MaxStaleness: staleness,
-			Tags: tags(needs, args),
+		req, err := a.request(c.Request(), q, a.plans.Load(), args)
+		if err != nil {
+			return err
 		}
 		answer, err := a.reader.Get(c.Request().Context(), req, func(ctx context.Context) (cache.Result, error) {
-			return a.fill(ctx, q, args)
+			return a.fill(ctx, q, text, args)
 		})
 		if err != nil {
 			return err
 		}
-		return respond(c, answer)
+		if answer.Reason == cache.ReasonSchema {
+			a.outOfDate()
+		}
+		return a.respond(c, answer)
 	}
+}
+
+// request is the question for the cache.
+func (a *API) request(r *http.Request, q *query.Query, plans *plans, args query.Args) (cache.Request, error) {
+	plan := plans.of[q]
+	req := cache.Request{
+		Field: shortened(plan.prefix + args.Key()), TTL: q.TTL, StaleIfError: q.StaleIfError,
+		MaxStaleness: cmp.Or(q.MaxStaleness, a.cfg.MaxStaleness),
+		Tags:         tags(plan.needs, args), Catalog: plans.generation,
+	}
+	if plan.refused != nil {
+		req.Bypass = reasonDisabled
+	}
+	return req, a.demand(r, &req)
 }
 
 // maxField bounds the name of an entry; long ones are hashed, with 256 bits: two requests must never share a name.
@@ -67,25 +83,60 @@ func shortened(field string) string {
 	return name + "?~" + hex.EncodeToString(sum[:])
 }
 
+// withEnd is the text of a query with where the WAL ends once its snapshot was taken: nothing that it sees can be later.
+func withEnd(q *query.Query) string {
+	return "SELECT freshet_answer.body, " + postgres.EndColumns + " FROM (\n" + q.Text + "\n) AS freshet_answer(body)"
+}
+
 // fill runs the query. The connection is the primary's, and the snapshot is taken when the statement begins.
-func (a *API) fill(ctx context.Context, q *query.Query, args query.Args) (cache.Result, error) {
-	var body []byte
-	err := a.withConn(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		return conn.QueryRow(ctx, q.Text, args.Values()...).Scan(&body)
+func (a *API) fill(ctx context.Context, q *query.Query, text string, args query.Args) (r cache.Result, err error) {
+	err = a.withConn(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		r, err = a.run(ctx, conn, text, args)
+		return err
 	})
 	if err != nil {
 		return cache.Result{}, fmt.Errorf("query %s: %w", q.Name, err)
 	}
-	if body == nil {
-		return cache.Result{}, nil
-	}
-	sum := sha256.Sum256(body)
-	return cache.Result{Found: true, Body: body, ETag: `"` + hex.EncodeToString(sum[:12]) + `"`}, nil
+	return r, nil
 }
 
-// withConn runs do with a connection of the pool. The wait for one is bounded apart from the statement, so that the client
-// learns which of the two it was.
+// run runs a text of withEnd.
+func (a *API) run(ctx context.Context, conn queryer, text string, args query.Args) (r cache.Result, err error) {
+	var body []byte
+	var position, timeline string
+	if err := conn.QueryRow(ctx, text, args.Values()...).Scan(&body, &position, &timeline); err != nil {
+		return r, err
+	}
+	if r.Seen, err = a.mark(position, timeline); err != nil || body == nil {
+		return r, err
+	}
+	sum := sha256.Sum256(body)
+	r.Found, r.Body, r.ETag = true, body, `"`+hex.EncodeToString(sum[:12])+`"`
+	return r, nil
+}
+
+// queryer is a connection or a transaction.
+type queryer interface {
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
+
+// withConn runs do with a connection of the pool, through the gate. The wait for one is bounded apart from the statement, so that
+// the client learns which of the two it was.
 func (a *API) withConn(ctx context.Context, do func(context.Context, *pgxpool.Conn) error) error {
+	wait, cancel := context.WithTimeoutCause(ctx, a.cfg.ConnectionTimeout, errPoolTimeout)
+	defer cancel()
+	if err := a.gate.enter(wait); err != nil {
+		if ctx.Err() != nil {
+			return err
+		}
+		return &unavailableError{err}
+	}
+	defer a.gate.leave()
+	return a.onConn(ctx, do)
+}
+
+// onConn is withConn past the gate.
+func (a *API) onConn(ctx context.Context, do func(context.Context, *pgxpool.Conn) error) error {
 	ctx, giveUp := context.WithCancel(ctx)
 	defer giveUp()
 	defer context.AfterFunc(a.abandoned, giveUp)()
@@ -111,17 +162,13 @@ func (a *API) withConn(ctx context.Context, do func(context.Context, *pgxpool.Co
 }
 
 // respond sends an answer as it is stored.
-func respond(c echo.Context, answer *cache.Answer) error {
+func (a *API) respond(c echo.Context, answer *cache.Answer) error {
 	h := c.Response().Header()
 	h.Set(headerCacheStatus, cacheStatus(answer))
 	// Caches between us and the reader have to ask: they cannot know what changed. The answer is then mostly a 304.
 	h.Set(echo.HeaderCacheControl, "no-cache")
-	if answer.Position != 0 {
-		h.Set(headerPosition, answer.Position.String())
-	}
-	if answer.Status == cache.Hit {
-		h.Set(headerAge, seconds(answer.Age))
-	}
+	a.tell(c, answer.Mark, false)
+	h.Set(headerAge, seconds(answer.Age))
 	if !answer.Found {
 		return errNotFound
 	}
@@ -139,10 +186,12 @@ func respond(c echo.Context, answer *cache.Answer) error {
 
 // cacheStatus is the Cache-Status of an answer (RFC 9211).
 func cacheStatus(a *cache.Answer) string {
-	switch a.Status {
-	case cache.Hit:
+	switch {
+	case a.Stale:
+		return "freshet; hit; ttl=" + seconds(a.TTL) + "; detail=stale"
+	case a.Status == cache.Hit:
 		return "freshet; hit; ttl=" + seconds(a.TTL) + "; detail=redis"
-	case cache.Miss:
+	case a.Status == cache.Miss:
 		if a.Stored {
 			return "freshet; fwd=miss; stored"
 		}

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -13,14 +12,12 @@ import (
 
 	"freshet/cache"
 	"freshet/query"
-	"freshet/query/analysis"
 )
 
 // reserved are the paths that are Freshet's own.
 var reserved = []string{"/health", "/performance", "/metrics", "/ui", "/query", "/position"}
 
-func (a *API) routes(catalog *analysis.Catalog) error {
-	var problems []error
+func (a *API) routes() error {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = a.fail
@@ -44,16 +41,11 @@ func (a *API) routes(catalog *analysis.Catalog) error {
 			e.Add(q.Method, q.Path, a.write(q))
 			continue
 		}
-		needs, err := a.needs(q, catalog)
-		if err != nil {
-			problems = append(problems, err)
-			continue
-		}
-		readable(e, q.Path, a.read(q, needs))
+		a.byName[q.Name] = q
+		readable(e, q.Path, a.read(q))
 	}
-	if err := errors.Join(problems...); err != nil {
-		return err
-	}
+	e.POST("/query", a.together)
+	e.GET("/position", a.position)
 	readable(e, "/health", a.health)
 	readable(e, "/health/ready", a.ready)
 	readable(e, "/", a.index)
@@ -76,29 +68,6 @@ func checkPath(q *query.Query) error {
 	return nil
 }
 
-// need is a shape that a query depends on; its values come from a request's parameters.
-type need struct {
-	query.Need
-	shape cache.Shape
-}
-
-// needs are what a query depends on. Their shapes are added to those that are registered.
-func (a *API) needs(q *query.Query, catalog *analysis.Catalog) ([]need, error) {
-	plan, err := q.Plan(catalog)
-	if err != nil {
-		return nil, err
-	}
-	for _, w := range plan.Warnings {
-		a.log.Warn("query", "name", q.Name, "file", q.File, "warning", w)
-	}
-	all := make([]need, len(plan.Needs))
-	for i, n := range plan.Needs {
-		all[i] = need{n, cache.NewShape(n.Schema, n.Table, n.Columns...)}
-		a.addShape(all[i].shape)
-	}
-	return all, nil
-}
-
 // tags are the tags of a request. There are none if the request names too many values: it is then not cached.
 func tags(needs []need, args query.Args) []cache.Tag {
 	all := make([]cache.Tag, 0, len(needs))
@@ -115,15 +84,6 @@ func tags(needs []need, args query.Args) []cache.Tag {
 		}
 	}
 	return all
-}
-
-func (a *API) addShape(shape cache.Shape) {
-	for _, s := range a.shapes {
-		if s.String() == shape.String() {
-			return
-		}
-	}
-	a.shapes = append(a.shapes, shape)
 }
 
 // valuesOf reads the parameters that the URL carries.

@@ -49,7 +49,7 @@ func TestRefusesToStart(t *testing.T) {
 		"below a reserved route":      {[]string{edit("/fine", "/performance/fine")}, []string{"1.sql: the route GET /performance/fine is Freshet's own"}},
 		"the index":                   {[]string{edit("/fine", "/")}, []string{"1.sql: the route GET / is Freshet's own"}},
 		"no replica identity": {[]string{edit("blogs()\nSELECT id FROM blogs", "bare()\nSELECT id FROM bare")},
-			[]string{`ALTER TABLE "public"."bare" REPLICA IDENTITY FULL`}},
+			[]string{"ALTER TABLE public.bare REPLICA IDENTITY FULL"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := api.Config{Pool: pool, Store: store, Publication: "freshet_main", ConnectionTimeout: patience, CommandTimeout: patience, RequestTimeout: patience}

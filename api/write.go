@@ -12,7 +12,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
 
-	"freshet/events"
+	"freshet/cache"
+	"freshet/internal/postgres"
 	"freshet/query"
 )
 
@@ -45,31 +46,30 @@ func (a *API) write(q *query.Query) echo.HandlerFunc {
 
 func (a *API) execute(c echo.Context, q *query.Query, args query.Args) error {
 	var (
-		result   []byte
-		position events.Position
+		result []byte
+		mark   cache.Mark
 	)
 	err := a.withConn(c.Request().Context(), func(ctx context.Context, conn *pgxpool.Conn) error {
 		if err := conn.QueryRow(ctx, q.Text, args.Values()...).Scan(&result); err != nil {
 			return err
 		}
 		// The statement has committed: whatever it wrote ends at or below this position.
-		var insert string
-		if err := conn.QueryRow(ctx, "SELECT pg_current_wal_insert_lsn()::text").Scan(&insert); err != nil {
-			a.log.Warn("a write was done, but its position is not known", "query", q.Name, "error", err)
-			return nil
+		var position, timeline string
+		err := conn.QueryRow(ctx, "SELECT "+postgres.EndColumns).Scan(&position, &timeline)
+		if err == nil {
+			mark, err = a.mark(position, timeline)
 		}
-		lsn, err := events.ParsePosition(insert)
-		position = events.Position(a.wal.End(uint64(lsn)))
-		return err
+		if err != nil {
+			a.log.Warn("a write was done, but its position is not known", "query", q.Name, "error", err)
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("query %s: %w", q.Name, err)
 	}
 	h := c.Response().Header()
 	h.Set(echo.HeaderCacheControl, "no-store")
-	if position != 0 {
-		h.Set(headerPosition, position.String())
-	}
+	a.tell(c, mark, true)
 	if result == nil {
 		return errNotFound
 	}

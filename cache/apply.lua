@@ -1,19 +1,17 @@
--- Clears buckets and advances the watermark in one step, if nobody changed it since (rule 4 of the protocol).
--- KEYS: the watermark, then the buckets. ARGV: the five fields of the state that must be stored (all empty: no state that
--- can be read), whether a new chain begins (1 or 0), the number of shapes to retire, those, then fields and values to set.
+-- Clears buckets and advances the watermark in one step, if nobody changed it since: rule 4 of the protocol
+-- (cache/model: tokenDiesWithBucket, stateCompared, stampCompared, oneStep).
+-- KEYS: the watermark, then the buckets. ARGV: the stamp of the state that must be stored ('' for: no state that can be read),
+-- whether a new chain begins (1 or 0), the number of shapes to retire, those, then fields and values to set.
 -- Returns the number of buckets that were there, or -1 if the stored state is another one; then nothing was done.
-local stored = redis.call('HMGET', KEYS[1], 'chain', 'session', 'sequence', 'position', 'at')
-for i = 1, 5 do
-  if (stored[i] or '') ~= ARGV[i] then return -1 end
-end
+if (redis.call('HGET', KEYS[1], 'stamp') or '') ~= ARGV[1] then return -1 end
 local cleared = 0
 -- In pieces: the stack of Lua holds some thousand arguments.
 for i = 2, #KEYS, 1000 do
   cleared = cleared + redis.call('UNLINK', unpack(KEYS, i, math.min(i + 999, #KEYS)))
 end
-if ARGV[6] == '1' then redis.call('DEL', KEYS[1]) end
-local set = 8 + tonumber(ARGV[7]) -- where the fields to set begin
-for i = 8, set - 1 do
+if ARGV[2] == '1' then redis.call('DEL', KEYS[1]) end
+local set = 4 + tonumber(ARGV[3]) -- where the fields to set begin
+for i = 4, set - 1 do
   redis.call('HDEL', KEYS[1], ARGV[i])
 end
 for i = set, #ARGV, 1000 do

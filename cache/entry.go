@@ -16,8 +16,6 @@ type Entry struct {
 	Bound []string
 	// Filled is the time of the fill and Expires its end, by the clock of the process that filled it.
 	Filled, Expires time.Time
-	// Position is one that the result reflects at least.
-	Position events.Position
 	Result
 }
 
@@ -28,10 +26,13 @@ type Result struct {
 	// ETag is the entity tag of Body, with its quotes.
 	ETag string
 	Body []byte
+	// Seen is a mark that nothing in the result is later than: where the WAL ended when the snapshot had been taken. Zero if it is
+	// not known.
+	Seen Mark
 }
 
 // entryVersion begins each stored entry: one of another version is a miss.
-const entryVersion = 1
+const entryVersion = 2
 
 var errEntry = errors.New("not a cache entry of this version")
 
@@ -50,7 +51,8 @@ func (e *Entry) encode() []byte {
 	}
 	b = binary.BigEndian.AppendUint64(b, uint64(e.Filled.UnixMicro()))
 	b = binary.BigEndian.AppendUint64(b, uint64(e.Expires.UnixMicro()))
-	b = binary.BigEndian.AppendUint64(b, uint64(e.Position))
+	b = binary.BigEndian.AppendUint32(b, e.Seen.Timeline)
+	b = binary.BigEndian.AppendUint64(b, uint64(e.Seen.Position))
 	b = binary.AppendUvarint(b, uint64(len(e.Bound)))
 	for _, t := range e.Bound {
 		b = appendString(b, t)
@@ -66,15 +68,15 @@ func appendString(b []byte, s string) []byte {
 
 // decodeEntry is the inverse of encode. The body aliases data.
 func decodeEntry(data []byte) (*Entry, error) {
-	const fixed = 2 + 3*8
+	const fixed = 2 + 3*8 + 4
 	if len(data) < fixed || data[0] != entryVersion {
 		return nil, errEntry
 	}
 	e := &Entry{
-		Filled:   time.UnixMicro(int64(binary.BigEndian.Uint64(data[2:]))),
-		Expires:  time.UnixMicro(int64(binary.BigEndian.Uint64(data[10:]))),
-		Position: events.Position(binary.BigEndian.Uint64(data[18:])),
+		Filled:  time.UnixMicro(int64(binary.BigEndian.Uint64(data[2:]))),
+		Expires: time.UnixMicro(int64(binary.BigEndian.Uint64(data[10:]))),
 	}
+	e.Seen = Mark{binary.BigEndian.Uint32(data[18:]), events.Position(binary.BigEndian.Uint64(data[22:]))}
 	e.Found = data[1] == 1
 	rest := data[fixed:]
 	n, used := binary.Uvarint(rest)

@@ -14,8 +14,8 @@ func TestEntryRoundTrip(t *testing.T) {
 	at := time.UnixMicro(1_767_225_600_123_456)
 	for name, e := range map[string]*Entry{
 		"ordinary": {
-			Bound: []string{"chain", "generation", "token"}, Filled: at, Expires: at.Add(time.Minute), Position: 0x16B374D848,
-			Result: Result{Found: true, ETag: `"abc"`, Body: []byte(`{"id":1}`)},
+			Bound: []string{"chain", "generation", "token"}, Filled: at, Expires: at.Add(time.Minute),
+			Result: Result{Seen: Mark{3, 0x16B374D848}, Found: true, ETag: `"abc"`, Body: []byte(`{"id":1}`)},
 		},
 		"not found": {Bound: []string{"c", "g", "t"}, Filled: at, Expires: at, Result: Result{Body: []byte{}}},
 		"a long token": {
@@ -37,7 +37,7 @@ func TestEntryRoundTrip(t *testing.T) {
 }
 
 func FuzzDecodeEntry(f *testing.F) {
-	e := Entry{Bound: []string{"chain", "generation", "token"}, Position: 7, Result: Result{Found: true, ETag: `"e"`, Body: []byte("body")}}
+	e := Entry{Bound: []string{"chain", "generation", "token"}, Result: Result{Seen: Mark{2, 7}, Found: true, ETag: `"e"`, Body: []byte("body")}}
 	f.Add(e.encode())
 	f.Add([]byte{})
 	f.Add([]byte{entryVersion})
@@ -58,8 +58,8 @@ func FuzzEntryRoundTrip(f *testing.F) {
 	f.Add("chain", "token", `"etag"`, []byte("body"), int64(5), uint64(9), true)
 	f.Fuzz(func(t *testing.T, chain, token, etag string, body []byte, at int64, position uint64, found bool) {
 		e := &Entry{
-			Bound: []string{chain, token}, Filled: time.UnixMicro(at), Expires: time.UnixMicro(at), Position: events.Position(position),
-			Result: Result{Found: found, ETag: etag, Body: body},
+			Bound: []string{chain, token}, Filled: time.UnixMicro(at), Expires: time.UnixMicro(at),
+			Result: Result{Found: found, ETag: etag, Body: body, Seen: Mark{7, events.Position(position)}},
 		}
 		got, err := decodeEntry(e.encode())
 		require.NoError(t, err)
@@ -68,7 +68,7 @@ func FuzzEntryRoundTrip(f *testing.F) {
 		require.Equal(t, etag, got.ETag)
 		require.Equal(t, string(body), string(got.Body))
 		require.Equal(t, at, got.Filled.UnixMicro())
-		require.Equal(t, e.Position, got.Position)
+		require.Equal(t, e.Seen, got.Seen)
 	})
 }
 

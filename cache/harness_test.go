@@ -53,11 +53,15 @@ func quickClient(t *testing.T, server *testenv.RedisServer) *redis.Client {
 }
 
 // newReader is another reader of the same cache, as in another process.
-func (r *rig) newReader() *Reader {
-	reader := NewReader(ReaderConfig{
+func (r *rig) newReader(edit ...func(*ReaderConfig)) *Reader {
+	cfg := ReaderConfig{
 		Store: r.store, Source: "test", Now: time.Now, MaxTTL: time.Hour, FillTimeout: 10 * time.Second,
 		Log: slog.New(slog.NewTextHandler(r.t.Output(), nil)),
-	})
+	}
+	for _, e := range edit {
+		e(&cfg)
+	}
+	reader := NewReader(cfg)
 	r.t.Cleanup(reader.Close)
 	return reader
 }
@@ -65,7 +69,8 @@ func (r *rig) newReader() *Reader {
 func (r *rig) begin(shapes ...Shape) {
 	r.t.Helper()
 	next := State{
-		Chain: NewToken(), Session: "s1", Sequence: r.state.Sequence + 1, Position: 100, At: time.Now(), Generations: map[string]string{},
+		Chain: NewToken(), Session: "s1", Sequence: r.state.Sequence + 1, Mark: Mark{Position: 100}, At: time.Now(), Stamp: NewToken(),
+		Generations: map[string]string{},
 	}
 	for _, s := range shapes {
 		next.Generations[s.String()] = NewToken()
@@ -85,6 +90,7 @@ func (r *rig) apply(b Batch) (cleared int) {
 	b.Next.Position += 100
 	b.Next.At = time.Now()
 	b.Next.Generations = changed
+	b.Next.Stamp = NewToken()
 	cleared, ok, err := r.store.Apply(r.t.Context(), r.state, b)
 	require.NoError(r.t, err)
 	require.True(r.t, ok)
@@ -114,6 +120,17 @@ func blog(id string) Request {
 	return Request{Field: "blog@1?" + id, Tags: []Tag{byID.Tag(id)}, TTL: time.Minute, MaxStaleness: time.Minute}
 }
 
+// strictly is a request that asks for more than age.
+func strictly(id string, edit func(*Request)) Request {
+	req := blog(id)
+	edit(&req)
+	return req
+}
+
+func linearizable(req *Request) { req.Linearizable = true }
+
+func atLeast(m Mark) func(*Request) { return func(req *Request) { req.AtLeast = m } }
+
 // get asks the reader; the fill returns body.
 func (r *rig) get(req Request, body string) *Answer {
 	r.t.Helper()
@@ -126,6 +143,19 @@ func constant(body string) Fill {
 	return func(context.Context) (Result, error) {
 		return Result{Found: true, Body: []byte(body), ETag: `"e"`}, nil
 	}
+}
+
+// seen is a fill whose snapshot shows nothing later than the mark.
+func seen(body string, m Mark) Fill {
+	return func(context.Context) (Result, error) {
+		return Result{Found: true, Body: []byte(body), Seen: m}, nil
+	}
+}
+
+// unwanted is a fill that must not be run.
+func (r *rig) unwanted(context.Context) (Result, error) {
+	r.t.Error("a statement that nobody wants was run")
+	return Result{}, nil
 }
 
 // slow is a fill that has read its row and is held up before it returns.
@@ -163,6 +193,15 @@ func (r *rig) start(ctx context.Context, req Request, fill Fill) <-chan outcome 
 		out <- outcome{answer, err}
 	}()
 	return out
+}
+
+// eventually waits until the two numbers are the same.
+func eventually(t *testing.T, look func() (got, want int)) {
+	t.Helper()
+	testenv.Eventually(t, 10*time.Second, func() (bool, string) {
+		got, want := look()
+		return got == want, fmt.Sprintf("it is %d, not %d", got, want)
+	})
 }
 
 // joined waits until so many requests wait for flights that others began.

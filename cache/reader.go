@@ -6,20 +6,14 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math"
-	"runtime/debug"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"freshet/events"
 )
 
 // Request asks for one query result.
@@ -29,11 +23,31 @@ type Request struct {
 	Field string
 	// Tags are what the result depends on. The entry is stored in the bucket of the first. A request without any is not cached.
 	Tags []Tag
+	// Catalog is the generation of CatalogShape that was read before the analysis that the tags come from. The cache is not used
+	// if it is another one by now: then a definition has changed since, and the tags may be wrong. "" for tags that come from
+	// elsewhere.
+	Catalog string
+	// Bypass, if not empty, is a reason not to use the cache.
+	Bypass string
 	// TTL is how long the entry may be served.
 	TTL time.Duration
 	// MaxStaleness bounds how far behind the database an answer from the cache may be.
 	MaxStaleness time.Duration
+	// AtLeast, if not zero, is a mark that the answer must reflect: the one of a write, or of an answer seen before.
+	AtLeast Mark
+	// Linearizable asks for an answer that reflects every transaction that was acknowledged before Get was called.
+	Linearizable bool
+	// OnlyIfCached asks for ErrNotCached instead of a fill.
+	OnlyIfCached bool
+	// StaleIfError is by how much more than MaxStaleness an answer may be behind while Postgres is unavailable.
+	StaleIfError time.Duration
 }
+
+// strict tells whether the answer must reflect more than age says.
+func (req *Request) strict() bool { return req.Linearizable || req.AtLeast.Position != 0 }
+
+// ErrNotCached says that a request that wanted nothing but the cache cannot be answered from it.
+var ErrNotCached = errors.New("the cache has no answer")
 
 // Fill runs the query. Its snapshot must be taken after it is called, on the primary.
 type Fill func(ctx context.Context) (Result, error)
@@ -55,7 +69,10 @@ const (
 	ReasonForeign     = "foreign-cache"     // the cache is that of another source
 	ReasonNoWatermark = "no-watermark"      // the invalidator has not begun a chain yet
 	ReasonInactive    = "shape-inactive"    // a shape is not registered yet
+	ReasonSchema      = "schema-changed"    // a definition has changed since the query was analyzed
 	ReasonStale       = "watermark-stale"   // the watermark is older than MaxStaleness
+	ReasonBehind      = "watermark-behind"  // the watermark has not reached the mark that was asked for in time
+	ReasonNoMark      = "no-position"       // the primary did not say where its WAL ends
 )
 
 // Answer is a result, and what is known about it.
@@ -66,10 +83,13 @@ type Answer struct {
 	Reason string
 	// Stored tells whether a miss was put into the cache.
 	Stored bool
-	// Age is the time since the fill, TTL the time that the entry may still be served.
+	// Stale is true of an answer that is older than it should be, given because Postgres is unavailable.
+	Stale bool
+	// Age is how far behind the database the answer may be: the time since the watermark that vouches for it. TTL is the time that
+	// the entry may still be served.
 	Age, TTL time.Duration
-	// Position is one that the answer reflects at least; 0 if none is known.
-	Position events.Position
+	// Mark is one that nothing in the answer is later than. A request that asks for at least it sees no less than this answer.
+	Mark Mark
 }
 
 // ReaderConfig configures a Reader.
@@ -83,14 +103,25 @@ type ReaderConfig struct {
 	MaxTTL time.Duration
 	// FillTimeout bounds a fill. A fill goes on when the request that began it has gone away: others may wait for it.
 	FillTimeout time.Duration
+	// End asks the primary where its WAL ends: whatever was acknowledged before has ended at or below.
+	End func(ctx context.Context) (Mark, error)
+	// Patience is how long a request waits for the watermark to reach a mark before it goes to Postgres.
+	Patience time.Duration
+	// Unavailable tells whether an error of a fill is an outage of Postgres.
+	Unavailable func(error) bool
 	Log         *slog.Logger
 }
+
+// DefaultPatience is that of the processes: many times what a change takes to be applied, and less than a person notices.
+const DefaultPatience = 100 * time.Millisecond
 
 // Reader answers requests from the cache, or from Postgres, through the cache (rule 2).
 type Reader struct {
 	cfg     ReaderConfig
 	flights flights
 	breaker breaker
+	ends    ends
+	watch   watch
 }
 
 // NewReader returns a Reader. Close it after the last Get has returned.
@@ -100,37 +131,114 @@ func NewReader(cfg ReaderConfig) *Reader {
 	}
 	r := &Reader{cfg: cfg}
 	r.flights.timeout = cfg.FillTimeout
+	r.ends.ask = cfg.End
+	r.watch.mark = cfg.Store.mark
 	return r
 }
 
 // Close waits for the fills that are under way. Whoever still asks afterwards gets an error.
-func (r *Reader) Close() { r.flights.close() }
+func (r *Reader) Close() {
+	r.flights.close()
+	r.ends.all.Wait()
+	r.watch.all.Wait()
+}
 
 // Get answers a request. An error is that of the fill: a cache that fails is bypassed.
 func (r *Reader) Get(ctx context.Context, req Request, fill Fill) (*Answer, error) {
-	if len(req.Tags) == 0 {
-		return r.bypass(ctx, req, nil, ReasonUntagged, fill)
+	g := &get{Reader: r, req: req, fill: fill, arrived: time.Now()}
+	if req.Bypass != "" || len(req.Tags) == 0 {
+		return g.bypass(ctx, nil, cmp.Or(req.Bypass, ReasonUntagged))
 	}
-	l, err := r.ask(ctx, func(ctx context.Context) (*look, error) { return r.cfg.Store.lookup(ctx, req.Tags, req.Field) })
+	if req.Linearizable {
+		// Under way while Redis is asked: both are questions about now (cache/model: positionAfterRequest, positionAwaited).
+		g.end = r.ends.join(ctx)
+	}
+	l, err := g.lookup(ctx)
 	if err != nil {
-		return r.bypass(ctx, req, nil, ReasonUnavailable, fill)
+		return g.bypass(ctx, nil, ReasonUnavailable)
 	}
-	if reason := r.unusable(l, req); reason != "" {
-		return r.bypass(ctx, req, l, reason, fill)
-	}
-	if answer := r.hit(l); answer != nil {
-		return answer, nil
-	}
-	return r.miss(ctx, req, fill)
+	return g.answer(ctx, l)
 }
 
-// unusable tells why nothing may be answered from the cache now; "" if it may.
+// get is one request on its way.
+type get struct {
+	*Reader
+	req     Request
+	fill    Fill
+	arrived time.Time
+	end     *endRound
+}
+
+func (g *get) lookup(ctx context.Context) (*look, error) {
+	return g.ask(ctx, func(ctx context.Context) (*look, error) { return g.cfg.Store.lookup(ctx, g.req.Tags, g.req.Field) })
+}
+
+func (g *get) answer(ctx context.Context, l *look) (*Answer, error) {
+	if reason := g.unusable(l, g.req); reason != "" {
+		return g.bypass(ctx, l, reason)
+	}
+	answer := g.hit(l)
+	if answer == nil {
+		return g.miss(ctx)
+	}
+	if !g.req.strict() {
+		return answer, nil
+	}
+	goal, err := g.goal(ctx)
+	if err != nil {
+		return g.bypass(ctx, l, ReasonNoMark)
+	}
+	if l.mark.Reached(goal) {
+		return answer, nil
+	}
+	if !g.watch.until(ctx, goal, g.cfg.Patience) {
+		return g.bypass(ctx, l, ReasonBehind)
+	}
+	if l, err = g.lookup(ctx); err != nil {
+		return g.bypass(ctx, nil, ReasonUnavailable)
+	}
+	if reason := g.unusable(l, g.req); reason != "" {
+		return g.bypass(ctx, l, reason)
+	}
+	if answer = g.hit(l); answer == nil {
+		return g.miss(ctx)
+	}
+	if !l.mark.Reached(goal) { // another chain, or another server
+		return g.bypass(ctx, l, ReasonBehind)
+	}
+	return answer, nil
+}
+
+// goal is the mark that the watermark must have reached.
+func (g *get) goal(ctx context.Context) (Mark, error) {
+	goal := g.req.AtLeast
+	if g.end != nil {
+		end, err := g.end.wait(ctx)
+		if err != nil {
+			return Mark{}, err
+		}
+		goal = goal.Max(end)
+	}
+	return goal, nil
+}
+
+// Reached waits until the cache has applied everything up to a mark; false if that takes longer than patience.
+func (r *Reader) Reached(ctx context.Context, goal Mark, patience time.Duration) (bool, error) {
+	if r.watch.until(ctx, goal, patience) {
+		return true, nil
+	}
+	return false, ctx.Err()
+}
+
+// unusable tells why nothing may be answered from the cache now; "" if it may (cache/model: activeOnly, analysisCompared).
 func (r *Reader) unusable(l *look, req Request) string {
 	switch {
 	case !l.found:
 		return ReasonNoWatermark
 	case r.cfg.Source != "" && l.source != "" && l.source != r.cfg.Source:
 		return ReasonForeign
+	case req.Catalog != "" && l.catalog != req.Catalog:
+		return ReasonSchema
 	case !l.active(len(req.Tags)):
 		return ReasonInactive
 	}
@@ -145,7 +253,7 @@ func (r *Reader) unusable(l *look, req Request) string {
 const maxLead = time.Second
 
 // hit returns the entry if it is valid. Rule 2: an entry is served only if every one of its buckets still has the token that
-// it was filled under.
+// it was filled under (cache/model: everyTokenCompared).
 func (r *Reader) hit(l *look) *Answer {
 	if l.entry == nil {
 		return nil
@@ -159,8 +267,8 @@ func (r *Reader) hit(l *look) *Answer {
 		return nil
 	}
 	return &Answer{
-		Result: e.Result, Status: Hit, Age: max(0, now.Sub(e.Filled)), TTL: e.Expires.Sub(now),
-		Position: max(e.Position, l.position),
+		Result: e.Result, Status: Hit, Age: max(0, r.cfg.Now().Sub(l.at)), TTL: e.Expires.Sub(now),
+		Mark: e.Seen.Max(l.mark),
 	}
 }
 
@@ -177,67 +285,108 @@ func same(a, b []string) bool {
 }
 
 // miss runs the fill and stores its result. Concurrent misses share a fill if they read the same tokens: its statement then
-// began after the tokens were made, and they were still alive when the request looked, so that it is as fresh as a hit.
-func (r *Reader) miss(ctx context.Context, req Request, fill Fill) (*Answer, error) {
-	landed := r.flights.landed.Load()
-	// Rule 2: the tokens are read before the snapshot is taken.
-	l, err := r.ask(ctx, func(ctx context.Context) (*look, error) {
-		return r.cfg.Store.open(ctx, req.Tags, req.Field, r.cfg.MaxTTL)
+// began after the tokens were made, and they were still alive when the request looked, so that it is as fresh as a hit. Strict
+// requests share only one that began after they arrived: its snapshot has all that they may ask for.
+func (g *get) miss(ctx context.Context) (*Answer, error) {
+	if g.req.OnlyIfCached {
+		return nil, ErrNotCached
+	}
+	landed := g.flights.landed.Load()
+	// Rule 2: the tokens are read before the snapshot is taken (cache/model: tokensBeforeSnapshot, sameTokensShared).
+	l, err := g.ask(ctx, func(ctx context.Context) (*look, error) {
+		return g.cfg.Store.open(ctx, g.req.Tags, g.req.Field, g.cfg.MaxTTL)
 	})
 	if err != nil {
-		return r.bypass(ctx, req, nil, ReasonUnavailable, fill)
+		return g.bypass(ctx, nil, ReasonUnavailable)
 	}
-	if reason := r.unusable(l, req); reason != "" {
-		return r.bypass(ctx, req, l, reason, fill)
+	if reason := g.unusable(l, g.req); reason != "" {
+		return g.bypass(ctx, l, reason)
 	}
-	if answer := r.hit(l); answer != nil {
+	if g.req.strict() {
+		return g.flights.do(ctx, "strict "+flightKey(g.req.Field, l.bound), g.arrived, func(ctx context.Context) (*Answer, error) {
+			return g.run(ctx, l)
+		})
+	}
+	if answer := g.hit(l); answer != nil {
 		return answer, nil
 	}
-	age := anyAge
+	var oldest time.Time
 	if slices.Contains(l.bound, "") { // a bucket that was cleared while it was being opened: nothing vouches for another's fill
-		age = req.MaxStaleness
+		oldest = time.Now().Add(-g.req.MaxStaleness)
 	}
-	return r.flights.do(ctx, flightKey(req.Field, l.bound), age, func(ctx context.Context) (*Answer, error) {
-		if r.flights.landed.Load() != landed {
+	return g.flights.do(ctx, flightKey(g.req.Field, l.bound), oldest, func(ctx context.Context) (*Answer, error) {
+		if g.flights.landed.Load() != landed {
 			// The entry may have been stored just after it was looked for.
-			if again, err := r.cfg.Store.lookup(ctx, req.Tags, req.Field); err == nil && same(again.bound, l.bound) {
-				if answer := r.hit(again); answer != nil {
+			if again, err := g.cfg.Store.lookup(ctx, g.req.Tags, g.req.Field); err == nil && same(again.bound, l.bound) {
+				if answer := g.hit(again); answer != nil {
 					return answer, nil
 				}
 			}
 		}
-		filled := time.Now()
-		result, err := fill(ctx)
-		if err != nil {
-			return nil, err
-		}
-		answer := &Answer{Result: result, Status: Miss, TTL: req.TTL, Position: l.position}
-		e := &Entry{Bound: l.bound, Filled: filled, Expires: filled.Add(req.TTL), Position: l.position, Result: result}
-		if err := r.cfg.Store.put(ctx, req.Tags[0], req.Field, e, r.cfg.MaxTTL); err != nil {
-			r.failed("an answer could not be stored in the cache", err)
-			return answer, nil
-		}
-		answer.Stored = true
-		return answer, nil
+		return g.run(ctx, l)
 	})
 }
 
+// run fills, and stores the result under the tokens that were read before.
+func (g *get) run(ctx context.Context, l *look) (*Answer, error) {
+	filled := time.Now()
+	result, err := g.fill(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer := &Answer{Result: result, Status: Miss, TTL: g.req.TTL, Mark: result.Seen.Max(l.mark)}
+	answer.Stored = g.store(ctx, &g.req, &Entry{Bound: l.bound, Filled: filled, Expires: filled.Add(g.req.TTL), Result: result})
+	return answer, nil
+}
+
+func (r *Reader) store(ctx context.Context, req *Request, e *Entry) bool {
+	if err := r.cfg.Store.put(ctx, req.Tags[0], req.Field, e, r.cfg.MaxTTL); err != nil {
+		r.failed("an answer could not be stored in the cache", err)
+		return false
+	}
+	return true
+}
+
 // bypass answers from Postgres without the cache. Requests share a statement that is younger than what they tolerate.
-func (r *Reader) bypass(ctx context.Context, req Request, l *look, reason string, fill Fill) (*Answer, error) {
+func (g *get) bypass(ctx context.Context, l *look, reason string) (*Answer, error) {
+	if g.req.OnlyIfCached {
+		return nil, ErrNotCached
+	}
 	if ctx.Err() != nil { // nobody waits for a statement that would begin now
 		return nil, context.Cause(ctx)
 	}
-	return r.flights.do(ctx, "bypass "+reason+" "+req.Field, req.MaxStaleness, func(ctx context.Context) (*Answer, error) {
-		result, err := fill(ctx)
+	oldest := time.Now().Add(-g.req.MaxStaleness)
+	if g.req.strict() {
+		oldest = g.arrived
+	}
+	answer, err := g.flights.do(ctx, "bypass "+reason+" "+g.req.Field, oldest, func(ctx context.Context) (*Answer, error) {
+		result, err := g.fill(ctx)
 		if err != nil {
 			return nil, err
 		}
-		answer := &Answer{Result: result, Status: Bypass, Reason: reason}
-		if l != nil {
-			answer.Position = l.position
-		}
-		return answer, nil
+		return &Answer{Result: result, Status: Bypass, Reason: reason, Mark: result.Seen}, nil
 	})
+	if err != nil && reason == ReasonStale {
+		if stale := g.staleIfError(l, err); stale != nil {
+			return stale, nil
+		}
+	}
+	return answer, err
+}
+
+// staleIfError is a valid entry behind a watermark that is too old, if Postgres is down and the query's policy allows for it.
+func (g *get) staleIfError(l *look, err error) *Answer {
+	if g.req.strict() || g.req.StaleIfError <= 0 || g.cfg.Unavailable == nil || !g.cfg.Unavailable(err) {
+		return nil
+	}
+	if age := g.cfg.Now().Sub(l.at); age > g.req.MaxStaleness+g.req.StaleIfError || age < -maxLead {
+		return nil
+	}
+	answer := g.hit(l)
+	if answer != nil {
+		answer.Stale = true
+	}
+	return answer
 }
 
 // ask asks Redis, unless it has just failed.
@@ -261,126 +410,4 @@ func (r *Reader) failed(what string, err error) {
 	if r.breaker.mayLog() {
 		r.cfg.Log.Warn(what, "error", err)
 	}
-}
-
-var errBreaker = errors.New("Redis has just failed")
-
-// breaker keeps requests from waiting for a Redis that has just failed: for breakerPause they go to Postgres at once.
-type breaker struct {
-	until  atomic.Int64 // Unix nanoseconds
-	logged atomic.Int64
-}
-
-const (
-	breakerPause = 200 * time.Millisecond
-	breakerLog   = int64(5 * time.Second)
-)
-
-func (b *breaker) open() bool { return time.Now().UnixNano() < b.until.Load() }
-
-func (b *breaker) trip() { b.until.Store(time.Now().UnixNano() + int64(breakerPause)) }
-
-// mayLog is true once in breakerLog.
-func (b *breaker) mayLog() bool {
-	now := time.Now().UnixNano()
-	last := b.logged.Load()
-	return now-last > breakerLog && b.logged.CompareAndSwap(last, now)
-}
-
-// flights runs one fill for all that want the same at the same time.
-type flights struct {
-	timeout time.Duration
-
-	mu      sync.Mutex
-	running map[string]*flight
-	closed  bool
-	landed  atomic.Uint64 // counts the flights that have ended
-	all     sync.WaitGroup
-}
-
-type flight struct {
-	began  time.Time
-	joined int // requests beside the one that began it; guarded by flights.mu
-	done   chan struct{}
-	answer *Answer
-	err    error
-}
-
-func flightKey(field string, bound []string) string {
-	size := len(field)
-	for _, b := range bound {
-		size += 1 + len(b)
-	}
-	key := append(make([]byte, 0, size), field...)
-	for _, b := range bound {
-		key = append(key, ' ')
-		key = append(key, b...)
-	}
-	return string(key)
-}
-
-// anyAge is for requests that may join a flight whenever it began.
-const anyAge = time.Duration(math.MaxInt64)
-
-// do joins a flight of that key that is younger than youngerThan, or begins one. With 0 it always begins one.
-func (f *flights) do(ctx context.Context, key string, youngerThan time.Duration, run func(context.Context) (*Answer, error)) (*Answer, error) {
-	f.mu.Lock()
-	if f.closed {
-		f.mu.Unlock()
-		return nil, errClosed
-	}
-	fl := f.running[key]
-	if fl == nil || time.Since(fl.began) >= youngerThan {
-		fl = f.begin(ctx, key, run)
-	} else {
-		fl.joined++
-	}
-	f.mu.Unlock()
-	select {
-	case <-fl.done:
-		return fl.answer, fl.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
-// begin starts a flight. It keeps the values of the request's context, not its end: others may wait for the same answer.
-func (f *flights) begin(ctx context.Context, key string, run func(context.Context) (*Answer, error)) *flight {
-	if f.running == nil {
-		f.running = map[string]*flight{}
-	}
-	fl := &flight{began: time.Now(), done: make(chan struct{})}
-	f.running[key] = fl
-	f.all.Go(func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.timeout)
-		defer cancel()
-		defer close(fl.done)
-		defer f.land(key, fl)
-		defer func() {
-			if p := recover(); p != nil { // out of reach of whoever guards the request
-				fl.err = fmt.Errorf("the fill panicked: %v\n%s", p, debug.Stack())
-			}
-		}()
-		fl.answer, fl.err = run(ctx)
-	})
-	return fl
-}
-
-// land takes a flight out, unless another one has taken its place.
-func (f *flights) land(key string, fl *flight) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.landed.Add(1)
-	if f.running[key] == fl {
-		delete(f.running, key)
-	}
-}
-
-var errClosed = errors.New("the reader is closed")
-
-func (f *flights) close() {
-	f.mu.Lock()
-	f.closed = true
-	f.mu.Unlock()
-	f.all.Wait()
 }

@@ -27,6 +27,7 @@ func TestBypass(t *testing.T) {
 		{"no staleness is tolerated", func(_ *rig, req *Request) { req.MaxStaleness = 0 }, ReasonStale},
 		{"no watermark message was applied yet", func(r *rig, _ *Request) {
 			next := r.state
+			next.Stamp = NewToken()
 			next.At = time.Time{}
 			ok, err := r.store.Begin(r.t.Context(), r.state, next)
 			require.NoError(r.t, err)
@@ -34,6 +35,7 @@ func TestBypass(t *testing.T) {
 		}, ReasonStale},
 		{"the clock of Postgres was set back", func(r *rig, _ *Request) {
 			next := r.state
+			next.Stamp = NewToken()
 			next.At = time.Now().Add(time.Minute)
 			ok, err := r.store.Begin(r.t.Context(), r.state, next)
 			require.NoError(r.t, err)
@@ -42,6 +44,13 @@ func TestBypass(t *testing.T) {
 		{"the cache is another source's", func(r *rig, _ *Request) {
 			require.NoError(r.t, r.client.HSet(r.t.Context(), r.store.watermark(), fieldSource, "other").Err())
 		}, ReasonForeign},
+		{"a definition has changed", func(r *rig, req *Request) {
+			req.Catalog = "before"
+			require.NoError(r.t, r.client.HSet(r.t.Context(), r.store.watermark(), fieldCatalog, "after").Err())
+		}, ReasonSchema},
+		{"whether a definition has changed is not known", func(_ *rig, req *Request) { req.Catalog = "before" }, ReasonSchema},
+		{"the caller has a reason", func(_ *rig, req *Request) { req.Bypass = "a reason" }, "a reason"},
+		{"the caller has a reason, and no tags", func(_ *rig, req *Request) { req.Bypass, req.Tags = "a reason", nil }, "a reason"},
 		{"it depends on nothing", func(_ *rig, req *Request) { req.Tags = nil }, ReasonUntagged},
 		{"Redis is gone", func(r *rig, _ *Request) { require.NoError(r.t, r.server.Server.Kill()) }, ReasonUnavailable},
 	} {
@@ -255,7 +264,7 @@ func TestRedisDownAndBack(t *testing.T) {
 	}
 	require.EqualValues(t, 1, runs.Load())
 	require.NoError(t, r.server.Server.Restart(t.Context()))
-	ok, err := r.store.Begin(t.Context(), State{}, State{Chain: "c", At: time.Now(), Generations: map[string]string{byID.String(): "g"}})
+	ok, err := r.store.Begin(t.Context(), State{}, State{Chain: "c", Stamp: "s", At: time.Now(), Generations: map[string]string{byID.String(): "g"}})
 	require.NoError(t, err)
 	require.True(t, ok)
 	testenv.Eventually(t, 5*time.Second, func() (bool, string) {

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"freshet/events"
 )
 
 // Redis is the store of a cache in one Redis server (or Valkey). Its keys begin with the prefix:
@@ -31,6 +29,8 @@ const DefaultPrefix = "freshet:"
 
 const fieldToken = "token"
 
+var fieldCatalog = fieldShape + CatalogShape.String()
+
 // maxEntries bounds the entries of a bucket: then it starts afresh.
 const maxEntries = 1000
 
@@ -49,9 +49,12 @@ type look struct {
 	found    bool // there is a watermark
 	source   string
 	sequence uint64
-	position events.Position
+	mark     Mark
 	at       time.Time
-	// bound is the chain, the generations and the tokens as they are now; "" where there is none.
+	// catalog is the generation of CatalogShape; "" if there is none.
+	catalog string
+	// bound is the chain, the random values of the generations and the tokens as they are now; "" where there is none, and for a
+	// shape of which changes are not matched by all the columns that the request reads.
 	bound []string
 	entry []byte // nil if there is none
 }
@@ -65,7 +68,7 @@ func (l *look) active(tags int) bool {
 }
 
 // lookup reads the watermark and then the buckets, in one round trip. The order matters: a bucket that is still there after
-// the watermark was read has not been cleared by anything at or below that watermark.
+// the watermark was read has not been cleared by anything at or below that watermark (cache/model: watermarkFirst).
 func (r *Redis) lookup(ctx context.Context, tags []Tag, field string) (*look, error) {
 	pipe := r.client.Pipeline()
 	read := r.queueLookup(ctx, pipe, tags, field)
@@ -89,8 +92,34 @@ func (r *Redis) open(ctx context.Context, tags []Tag, field string, expiry time.
 	return read()
 }
 
+// lookupAll is lookup, or open, of several entries. What it reads, it reads in one step: all of it is of one moment.
+func (r *Redis) lookupAll(ctx context.Context, reqs []Request, open bool, expiry time.Duration) ([]*look, error) {
+	pipe := r.client.TxPipeline()
+	reads := make([]func() (*look, error), len(reqs))
+	for i, req := range reqs {
+		if open {
+			for _, t := range req.Tags {
+				pipe.HSetNX(ctx, r.Bucket(t), fieldToken, NewToken())
+				pipe.PExpire(ctx, r.Bucket(t), expiry)
+			}
+		}
+		reads[i] = r.queueLookup(ctx, pipe, req.Tags, req.Field)
+	}
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("look up in Redis: %w", err)
+	}
+	looks := make([]*look, len(reqs))
+	for i, read := range reads {
+		var err error
+		if looks[i], err = read(); err != nil {
+			return nil, err
+		}
+	}
+	return looks, nil
+}
+
 func (r *Redis) queueLookup(ctx context.Context, pipe redis.Pipeliner, tags []Tag, field string) func() (*look, error) {
-	fields := append(make([]string, 0, 5+len(tags)), fieldChain, fieldSequence, fieldPosition, fieldAt, fieldSource)
+	fields := append(make([]string, 0, 7+len(tags)), fieldChain, fieldSequence, fieldTimeline, fieldPosition, fieldAt, fieldSource, fieldCatalog)
 	for _, t := range tags {
 		fields = append(fields, fieldShape+t.Shape.String())
 	}
@@ -103,20 +132,24 @@ func (r *Redis) queueLookup(ctx context.Context, pipe redis.Pipeliner, tags []Ta
 			buckets[i] = pipe.HMGet(ctx, r.Bucket(t), fieldToken)
 		}
 	}
-	return func() (*look, error) { return readLook(mark, buckets) }
+	return func() (*look, error) { return readLook(tags, mark, buckets) }
 }
 
-func readLook(mark *redis.SliceCmd, buckets []*redis.SliceCmd) (*look, error) {
+func readLook(tags []Tag, mark *redis.SliceCmd, buckets []*redis.SliceCmd) (*look, error) {
 	l := &look{bound: make([]string, 0, 1+2*len(buckets))}
 	vals, err := mark.Result()
 	if err != nil {
 		return nil, fmt.Errorf("read the watermark: %w", err)
 	}
 	l.bound = append(l.bound, text(vals[0]))
-	l.found = l.parseHead(text(vals[1]), text(vals[2]), text(vals[3])) && l.bound[0] != ""
-	l.source = text(vals[4])
-	for _, generation := range vals[5:] {
-		l.bound = append(l.bound, text(generation))
+	l.found = l.parseHead(text(vals[1]), text(vals[2]), text(vals[3]), text(vals[4])) && l.bound[0] != ""
+	l.source, l.catalog = text(vals[5]), text(vals[6])
+	for i, generation := range vals[7:] {
+		token, reads := splitGeneration(text(generation))
+		if !tags[i].Shape.covered(reads) {
+			token = ""
+		}
+		l.bound = append(l.bound, token)
 	}
 	for i, cmd := range buckets {
 		vals, err := cmd.Result()
@@ -131,12 +164,12 @@ func readLook(mark *redis.SliceCmd, buckets []*redis.SliceCmd) (*look, error) {
 	return l, nil
 }
 
-func (l *look) parseHead(sequence, position, at string) bool {
+func (l *look) parseHead(sequence, timeline, position, at string) bool {
 	var err error
 	if l.sequence, err = strconv.ParseUint(sequence, 10, 64); err != nil {
 		return false
 	}
-	if l.position, err = events.ParsePosition(position); err != nil {
+	if l.mark, err = parseMark(timeline, position); err != nil {
 		return false
 	}
 	micros, err := strconv.ParseInt(at, 10, 64)
@@ -164,6 +197,27 @@ func (r *Redis) put(ctx context.Context, t Tag, field string, e *Entry, expiry t
 		}
 	}
 	return nil
+}
+
+// Catalog reads the generation of CatalogShape; "" if there is none.
+func (r *Redis) Catalog(ctx context.Context) (string, error) {
+	generation, err := r.client.HGet(ctx, r.watermark(), fieldCatalog).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return "", fmt.Errorf("read the catalog's generation: %w", err)
+	}
+	return generation, nil
+}
+
+// mark reads how far the log was applied; the zero Mark if there is no watermark.
+func (r *Redis) mark(ctx context.Context) (Mark, error) {
+	vals, err := r.client.HMGet(ctx, r.watermark(), fieldTimeline, fieldPosition).Result()
+	if err != nil {
+		return Mark{}, fmt.Errorf("read the watermark: %w", err)
+	}
+	if vals[1] == nil {
+		return Mark{}, nil
+	}
+	return parseMark(text(vals[0]), text(vals[1]))
 }
 
 // Load reads the state. found is false if there is none: then everything must be cleared, and a new chain begun.
@@ -201,7 +255,7 @@ var applyLua string
 var applyScript = redis.NewScript(applyLua)
 
 // Apply clears buckets and advances the watermark in one atomic step, if the stored state still is last: rule 4. ok is false
-// if it is not, and then nothing was done. cleared counts the buckets that were there.
+// if it is not, and then nothing was done. The next state needs a new Stamp. cleared counts the buckets that were there.
 func (r *Redis) Apply(ctx context.Context, last State, b Batch) (cleared int, ok bool, err error) {
 	return r.apply(ctx, last, b, false)
 }
@@ -219,14 +273,18 @@ func (r *Redis) apply(ctx context.Context, last State, b Batch, begin bool) (int
 	for _, t := range b.Clear {
 		keys = append(keys, r.Bucket(t))
 	}
-	args := append(make([]any, 0, 16+2*len(b.Next.Generations)+len(b.Retire)), last.head()...)
-	args = append(args, begin, len(b.Retire))
+	next := b.Next
+	if next.Stamp == "" || next.Stamp == last.Stamp {
+		return 0, false, errors.New("apply to Redis: each write needs a stamp of its own")
+	}
+	args := append(make([]any, 0, 20+2*len(next.Generations)+len(b.Retire)), last.Stamp, begin, len(b.Retire))
 	for _, shape := range b.Retire {
 		args = append(args, fieldShape+shape)
 	}
-	next := b.Next.head()
-	args = append(args, fieldSource, b.Next.Source, fieldChain, next[0], fieldSession, next[1], fieldSequence, next[2], fieldPosition, next[3], fieldAt, next[4])
-	for shape, generation := range b.Next.Generations {
+	args = append(args, fieldStamp, next.Stamp, fieldSource, next.Source, fieldChain, next.Chain, fieldSession, next.Session,
+		fieldSequence, strconv.FormatUint(next.Sequence, 10), fieldTimeline, strconv.FormatUint(uint64(next.Timeline), 10),
+		fieldPosition, next.Position.String(), fieldAt, strconv.FormatInt(unixMicro(next.At), 10))
+	for shape, generation := range next.Generations {
 		args = append(args, fieldShape+shape, generation)
 	}
 	n, err := applyScript.Run(ctx, r.client, keys, args...).Int()

@@ -9,18 +9,23 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Rule 4: the comparison and what depends on it are one step.
-func TestApplyComparesTheWholeState(t *testing.T) {
+// Rule 4: the comparison and what depends on it are one step. The stamp alone tells one write from another: two invalidators may
+// write the same session, sequence, position and time, and a server that was set back may get the same ones a second time.
+func TestApplyComparesTheStamp(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(s *State)
+		ok     bool
 	}{
-		{"another chain", func(s *State) { s.Chain = "x" }},
-		{"another session", func(s *State) { s.Session = "x" }},
-		{"another sequence", func(s *State) { s.Sequence-- }},
-		{"another position", func(s *State) { s.Position++ }},
-		{"another time", func(s *State) { s.At = s.At.Add(time.Second) }},
-		{"none", func(s *State) { *s = State{} }},
+		{"the state that was stored", func(*State) {}, true},
+		{"another write of the very same state", func(s *State) { s.Stamp = NewToken() }, false},
+		{"the stamp of the write before", func(s *State) { s.Stamp = "before" }, false},
+		{"another state", func(s *State) {
+			*s = State{Chain: "x", Session: "x", Sequence: 1, Stamp: "x", Mark: Mark{1, 1}, At: time.Now()}
+		}, false},
+		{"none", func(s *State) { *s = State{} }, false},
+		// Whatever else the caller remembers does not matter.
+		{"the stamp of that write, and nothing else", func(s *State) { *s = State{Stamp: s.Stamp} }, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, byID)
@@ -33,6 +38,17 @@ func TestApplyComparesTheWholeState(t *testing.T) {
 			tt.change(&last)
 			next := r.state
 			next.Sequence += 10
+			next.Stamp = NewToken()
+			if tt.ok {
+				_, ok, err := r.store.Apply(t.Context(), last, Batch{Clear: []Tag{byID.Tag("1")}, Next: next})
+				require.NoError(t, err)
+				require.True(t, ok)
+				require.Equal(t, Miss, r.get(blog("1"), "y").Status)
+				_, ok, err = r.store.Apply(t.Context(), last, Batch{Next: State{Chain: "c", Stamp: NewToken()}})
+				require.NoError(t, err)
+				require.False(t, ok, "it is another state now")
+				return
+			}
 			_, ok, err := r.store.Apply(t.Context(), last, Batch{Clear: []Tag{byID.Tag("1")}, Next: next, Retire: []string{byID.String()}})
 			require.NoError(t, err)
 			require.False(t, ok)
@@ -48,6 +64,23 @@ func TestApplyComparesTheWholeState(t *testing.T) {
 	}
 }
 
+// A write without a stamp of its own could not be told from the one before it, or from none.
+func TestEachWriteNeedsAStampOfItsOwn(t *testing.T) {
+	r := newRig(t, byID)
+	r.get(blog("1"), "x")
+	for _, stamp := range []string{"", r.state.Stamp} {
+		next := r.state
+		next.Stamp = stamp
+		_, ok, err := r.store.Apply(t.Context(), r.state, Batch{Clear: []Tag{byID.Tag("1")}, Next: next})
+		require.ErrorContains(t, err, "stamp")
+		require.False(t, ok)
+		ok, err = r.store.Begin(t.Context(), r.state, next)
+		require.ErrorContains(t, err, "stamp")
+		require.False(t, ok)
+	}
+	require.Equal(t, Hit, r.get(blog("1"), "y").Status)
+}
+
 func TestApplyAndBegin(t *testing.T) {
 	r := newRig(t, byID, byStatus)
 	r.get(blog("1"), "x")
@@ -61,7 +94,8 @@ func TestApplyAndBegin(t *testing.T) {
 	require.Equal(t, r.state.Generations, got.Generations)
 	require.Equal(t, map[string]string{byID.String(): r.state.Generations[byID.String()], users.String(): "u"}, got.Generations)
 	require.Equal(t, r.state.Sequence, got.Sequence)
-	require.Equal(t, r.state.Position, got.Position)
+	require.Equal(t, r.state.Mark, got.Mark)
+	require.Equal(t, r.state.Stamp, got.Stamp)
 	require.Equal(t, r.state.At.UnixMicro(), got.At.UnixMicro())
 
 	// A new chain leaves nothing of the old state.
@@ -71,7 +105,7 @@ func TestApplyAndBegin(t *testing.T) {
 	require.Equal(t, r.state.Generations, got.Generations)
 
 	// A state of which no watermark was applied yet is a state.
-	ok, err := r.store.Begin(t.Context(), r.state, State{Chain: "c"})
+	ok, err := r.store.Begin(t.Context(), r.state, State{Chain: "c", Stamp: "s"})
 	require.NoError(t, err)
 	require.True(t, ok)
 	got, found, err = r.store.Load(t.Context())
@@ -91,6 +125,7 @@ func TestMangledWatermark(t *testing.T) {
 		{"no sequence", func(r *rig, key string) { r.client.HDel(r.t.Context(), key, fieldSequence) }},
 		{"a sequence that is no number", func(r *rig, key string) { r.client.HSet(r.t.Context(), key, fieldSequence, "-1") }},
 		{"no position", func(r *rig, key string) { r.client.HDel(r.t.Context(), key, fieldPosition) }},
+		{"a timeline that is none", func(r *rig, key string) { r.client.HSet(r.t.Context(), key, fieldTimeline, "first") }},
 		{"a position that is none", func(r *rig, key string) { r.client.HSet(r.t.Context(), key, fieldPosition, "7") }},
 		{"a time that is none", func(r *rig, key string) { r.client.HSet(r.t.Context(), key, fieldAt, "noon") }},
 		{"a key of another type", func(r *rig, key string) { r.client.Set(r.t.Context(), key, "x", 0) }},
@@ -106,12 +141,25 @@ func TestMangledWatermark(t *testing.T) {
 			_, found, err := r.store.Load(t.Context())
 			require.NoError(t, err)
 			require.False(t, found)
-			ok, err := r.store.Begin(t.Context(), State{}, State{Chain: "new", At: time.Now(), Generations: map[string]string{byID.String(): "g"}})
+			ok, err := r.store.Begin(t.Context(), State{}, State{Chain: "new", Stamp: "s", At: time.Now(), Generations: map[string]string{byID.String(): "g"}})
 			require.NoError(t, err)
 			require.True(t, ok, "a new chain can begin")
 			require.Equal(t, Miss, r.get(blog("1"), "z").Status)
 		})
 	}
+}
+
+// Without a stamp nobody can go on from a state.
+func TestStateWithoutAStampIsNone(t *testing.T) {
+	r := newRig(t, byID)
+	require.NoError(t, r.client.HDel(t.Context(), r.store.watermark(), fieldStamp).Err())
+	_, found, err := r.store.Load(t.Context())
+	require.NoError(t, err)
+	require.False(t, found)
+	require.Equal(t, ReasonNoWatermark, r.get(blog("1"), "x").Reason)
+	r.state = State{}
+	r.begin(byID)
+	require.Equal(t, Miss, r.get(blog("1"), "x").Status)
 }
 
 func TestSweep(t *testing.T) {

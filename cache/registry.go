@@ -22,63 +22,130 @@ type Registry struct {
 	Log         *slog.Logger
 }
 
-// renewAfter is the age from which a registration is renewed.
-const renewAfter = 12 * time.Hour
+const (
+	// renewAfter is the age from which a registration is renewed.
+	renewAfter = 12 * time.Hour
+	// retireAfter is the age from which one that nobody renews is taken out.
+	retireAfter = 7 * 24 * time.Hour
+)
 
-// Register makes the shapes known, in one transaction with what the publication needs, and returns those that are not ready
-// yet: Activate makes them so.
-func (r *Registry) Register(ctx context.Context, shapes []Shape) (waiting []Shape, err error) {
-	var failed []error
+// Registered is what Register has found.
+type Registered struct {
+	// Waiting are the shapes that are not ready yet: Activate makes them so.
+	Waiting []Shape
+	// Failed are those that could not be registered, by name: their changes may not be in the log.
+	Failed map[string]error
+}
+
+// Register makes the shapes known, in one transaction with what the publication needs, and retires those that nobody has renewed
+// for long. An error means that nothing was done; a shape that fails by itself is in Failed.
+func (r *Registry) Register(ctx context.Context, shapes []Shape) (done Registered, err error) {
 	err = pgx.BeginFunc(ctx, r.Pool, func(tx pgx.Tx) error {
-		waiting, failed = nil, nil
+		done = Registered{Failed: map[string]error{}}
 		if err := postgres.EnsurePublication(ctx, tx, r.Publication); err != nil {
 			return err
 		}
-		member := map[[2]string]bool{} // whether the publication had the table before
+		joined := map[[2]string]error{} // the tables that were looked after
 		for _, s := range shapes {
-			ready := false
-			// A savepoint each: a table that is gone must not keep the others from being looked after.
-			err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) (err error) {
-				ready, err = r.register(ctx, tx, s, member)
-				return err
-			})
-			switch {
-			case err != nil:
-				delete(member, [2]string{s.Schema, s.Table}) // undone with the savepoint
-				failed = append(failed, fmt.Errorf("register shape %s: %w", s, err))
-			case !ready:
-				waiting = append(waiting, s)
+			table := [2]string{s.Schema, s.Table}
+			failed, seen := joined[table]
+			if !seen {
+				// A savepoint each: a table that is gone must not keep the others from being looked after.
+				failed = pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error { return r.join(ctx, tx, s) })
+				joined[table] = failed
+			}
+			if failed != nil {
+				done.Failed[s.String()] = fmt.Errorf("register shape %s: %w", s, failed)
+				continue
+			}
+			ready, err := r.insert(ctx, tx, s)
+			if err != nil {
+				return fmt.Errorf("register shape %s: %w", s, err)
+			}
+			if !ready {
+				done.Waiting = append(done.Waiting, s)
 			}
 		}
-		return nil
+		return r.retire(ctx, tx)
 	})
-	return waiting, errors.Join(append(failed, err)...)
+	if err != nil {
+		return Registered{}, err
+	}
+	return done, nil
 }
 
-func (r *Registry) register(ctx context.Context, tx pgx.Tx, s Shape, member map[[2]string]bool) (ready bool, err error) {
-	table := [2]string{s.Schema, s.Table}
-	if _, done := member[table]; !done {
-		if err := checkIdentity(ctx, tx, s); err != nil {
-			return false, err
-		}
-		if member[table], err = postgres.AddToPublication(ctx, tx, r.Publication, s.Schema, s.Table); err != nil {
-			return false, err
-		}
+// join makes sure that whatever happens to a table is in the log. If the table was not published so far, no shape of it, whoever
+// registered it, is ready any more: Activate waits for the transactions of which the log lacks a part.
+func (r *Registry) join(ctx context.Context, tx pgx.Tx, s Shape) error {
+	if err := checkIdentity(ctx, tx, s); err != nil {
+		return err
 	}
-	columns := s.Columns
-	if columns == nil {
-		columns = []string{}
+	member, err := postgres.AddToPublication(ctx, tx, r.Publication, s.Schema, s.Table)
+	if err != nil {
+		return err
 	}
-	// A table that has just joined (again) makes its shapes wait (again).
-	err = tx.QueryRow(ctx, `INSERT INTO freshet.shapes (schema_name, table_name, columns) VALUES ($1, $2, $3)
-		ON CONFLICT (schema_name, table_name, columns) DO UPDATE SET renewed_at = now(), ready = shapes.ready AND $4
-			WHERE shapes.renewed_at < now() - make_interval(secs => $5) OR shapes.ready <> (shapes.ready AND $4)
-		RETURNING ready`, s.Schema, s.Table, columns, member[table], renewAfter.Seconds()).Scan(&ready)
+	if err := postgres.GuardPartitions(ctx, tx, s.Schema, s.Table); err != nil {
+		return err
+	}
+	if !member {
+		_, err = tx.Exec(ctx, `UPDATE freshet.shapes SET ready = false, renewed_at = now() WHERE schema_name = $1 AND table_name = $2`,
+			s.Schema, s.Table)
+	}
+	return err
+}
+
+// insert adds a shape, or renews it. A new shape of a table that has one which is ready is ready too: the log has everything of it.
+func (r *Registry) insert(ctx context.Context, tx pgx.Tx, s Shape) (ready bool, err error) {
+	err = tx.QueryRow(ctx, `INSERT INTO freshet.shapes (schema_name, table_name, columns, reads, ready)
+		SELECT $1, $2, $3, $4, EXISTS (SELECT FROM freshet.shapes WHERE schema_name = $1 AND table_name = $2 AND ready)
+		ON CONFLICT (schema_name, table_name, columns, reads) DO UPDATE SET renewed_at = now()
+			WHERE shapes.renewed_at < now() - make_interval(secs => $5)
+		RETURNING ready`, s.Schema, s.Table, listOf(s.Columns), s.readsList(), renewAfter.Seconds()).Scan(&ready)
 	if errors.Is(err, pgx.ErrNoRows) { // there, and fresh
-		err = tx.QueryRow(ctx, `SELECT ready FROM freshet.shapes WHERE schema_name = $1 AND table_name = $2 AND columns = $3`,
-			s.Schema, s.Table, columns).Scan(&ready)
+		err = tx.QueryRow(ctx, `SELECT ready FROM freshet.shapes
+			WHERE schema_name = $1 AND table_name = $2 AND columns = $3 AND reads = $4`,
+			s.Schema, s.Table, listOf(s.Columns), s.readsList()).Scan(&ready)
 	}
 	return ready, err
+}
+
+// retire takes out what nobody has renewed for long, and from the publication the tables of which nothing is left. There is no
+// window: the row's end rides the log, a cache drops the shape's generation with it, and one that is registered again gets another.
+func (r *Registry) retire(ctx context.Context, tx pgx.Tx) error {
+	// An error of Query comes again from CollectRows.
+	rows, _ := tx.Query(ctx, `WITH old AS (DELETE FROM freshet.shapes WHERE renewed_at < now() - make_interval(secs => $1) RETURNING *)
+		SELECT schema_name, table_name, bool_and(NOT EXISTS (SELECT FROM freshet.shapes s WHERE s.schema_name = old.schema_name
+			AND s.table_name = old.table_name AND s.renewed_at >= now() - make_interval(secs => $1)))
+		FROM old GROUP BY 1, 2`, retireAfter.Seconds())
+	type retired struct {
+		Schema, Table string
+		Last          bool
+	}
+	tables, err := pgx.CollectRows(rows, pgx.RowToStructByPos[retired])
+	if err != nil {
+		return fmt.Errorf("retire shapes: %w", err)
+	}
+	for _, t := range tables {
+		r.Log.Info("retired shapes that nobody has renewed", "table", t.Schema+"."+t.Table, "last", t.Last)
+		if !t.Last {
+			continue
+		}
+		err := pgx.BeginFunc(ctx, tx, func(tx pgx.Tx) error {
+			return postgres.DropFromPublication(ctx, tx, r.Publication, t.Schema, t.Table)
+		})
+		if err != nil { // it costs WAL that nobody reads, no more
+			r.Log.Warn("a table that no query needs any more stays in the publication", "table", t.Schema+"."+t.Table, "error", err)
+		}
+	}
+	return nil
+}
+
+// listOf is never nil, which would be NULL.
+func listOf(names []string) []string {
+	if names == nil {
+		return []string{}
+	}
+	return names
 }
 
 // checkIdentity refuses a table without a replica identity: once it is published, Postgres would refuse every UPDATE and
@@ -104,7 +171,7 @@ func checkIdentity(ctx context.Context, tx pgx.Tx, s Shape) error {
 
 // Activate makes shapes ready once nothing that was in progress when they were registered can still be missing from the log: a
 // transaction that was already writing when its table joined the publication may have changes that are never published
-// (rule 5). It waits for such transactions, however long they last, and takes no lock.
+// (rule 5; cache/model: writersAwaited). It waits for such transactions, however long they last, and takes no lock.
 func (r *Registry) Activate(ctx context.Context, shapes []Shape) error {
 	var began time.Time
 	if err := r.Pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&began); err != nil {
@@ -117,38 +184,34 @@ func (r *Registry) Activate(ctx context.Context, shapes []Shape) error {
 	if err != nil {
 		return err
 	}
-	for _, shape := range shapes {
-		columns := shape.Columns
-		if columns == nil {
-			columns = []string{}
-		}
+	for _, s := range shapes {
 		_, err := r.Pool.Exec(ctx, `UPDATE freshet.shapes SET ready = true
-			WHERE schema_name = $1 AND table_name = $2 AND columns = $3 AND NOT ready AND renewed_at <= $4`,
-			shape.Schema, shape.Table, columns, began) // not if its table left and joined again meanwhile: that has its own wait
+			WHERE schema_name = $1 AND table_name = $2 AND columns = $3 AND reads = $4 AND NOT ready AND renewed_at <= $5`,
+			s.Schema, s.Table, listOf(s.Columns), s.readsList(), began) // not if its table left and joined again meanwhile: that has its own wait
 		if err != nil {
-			return fmt.Errorf("activate shape %s: %w", shape, err)
+			return fmt.Errorf("activate shape %s: %w", s, err)
 		}
 	}
 	return nil
 }
 
-// Ready lists the shapes that are ready.
+// Ready lists the shapes that are ready. Each reads what any of its rows reads.
 func (r *Registry) Ready(ctx context.Context) ([]Shape, error) {
 	// An error of Query comes again from CollectRows.
-	rows, _ := r.Pool.Query(ctx, `SELECT schema_name, table_name, columns FROM freshet.shapes WHERE ready`)
+	rows, _ := r.Pool.Query(ctx, `SELECT schema_name, table_name, columns, reads FROM freshet.shapes WHERE ready ORDER BY 1, 2, 3, 4`)
 	shapes, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (Shape, error) {
 		var schema, table string
-		var columns []string
-		err := row.Scan(&schema, &table, &columns)
-		return NewShape(schema, table, columns...), err
+		var columns, reads []string
+		err := row.Scan(&schema, &table, &columns, &reads)
+		return NewShape(schema, table, columns...).Reading(reads), err
 	})
-	if postgres.IsCode(err, "42P01") { // undefined_table
+	if postgres.IsCode(err, "42P01") || postgres.IsCode(err, "42703") { // undefined_table, undefined_column
 		return nil, postgres.ErrNotMigrated
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read freshet.shapes: %w", err)
 	}
-	return shapes, nil
+	return Union(shapes), nil
 }
 
 // RegistrySchema and RegistryTable name the table of the registry; changes of it tell that the list of shapes is another one.

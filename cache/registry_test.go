@@ -37,9 +37,10 @@ func registry(t *testing.T, db *testenv.Database) *Registry {
 
 func register(t *testing.T, r *Registry, shapes ...Shape) []Shape {
 	t.Helper()
-	waiting, err := r.Register(t.Context(), shapes)
+	done, err := r.Register(t.Context(), shapes)
 	require.NoError(t, err)
-	return waiting
+	require.Empty(t, done.Failed)
+	return done.Waiting
 }
 
 // ready lists the names of the shapes that are ready, in order.
@@ -156,11 +157,13 @@ func TestRegisterChecksTheReplicaIdentity(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			db, r := newRegistry(t)
 			db.Exec(t, tt.ddl)
-			_, err := r.Register(t.Context(), []Shape{byID, NewShape("public", "things", "id")})
+			done, err := r.Register(t.Context(), []Shape{byID, NewShape("public", "things", "id")})
+			require.NoError(t, err)
 			if tt.refused == "" {
-				require.NoError(t, err)
+				require.Empty(t, done.Failed)
 				return
 			}
+			err = done.Failed["public.things(id)"]
 			require.ErrorContains(t, err, tt.refused)
 			require.ErrorContains(t, err, "public.things(id)", "the shape is named")
 			require.Equal(t, "blogs", testenv.Value[string](t, db, "SELECT string_agg(table_name, ' ') FROM freshet.shapes"), "the others are registered")
@@ -185,11 +188,11 @@ func TestRegistriesAtOnce(t *testing.T) {
 	for range processes {
 		r := registry(t, db)
 		g.Go(func() error {
-			waiting, err := r.Register(t.Context(), shapes)
+			done, err := r.Register(t.Context(), shapes)
 			if err != nil {
 				return err
 			}
-			return r.Activate(t.Context(), waiting)
+			return r.Activate(t.Context(), done.Waiting)
 		})
 	}
 	require.NoError(t, g.Wait())

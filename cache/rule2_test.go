@@ -77,7 +77,7 @@ func TestEntryIsServedWhileEverythingItIsBoundToIsAlive(t *testing.T) {
 		{"the second shape has a new generation", func(r *rig) { r.renew(users) }, false},
 		{"a new chain with the same generations", func(r *rig) {
 			next := r.state
-			next.Chain = NewToken()
+			next.Chain, next.Stamp = NewToken(), NewToken()
 			ok, err := r.store.Begin(r.t.Context(), r.state, next)
 			require.NoError(r.t, err)
 			require.True(r.t, ok)
@@ -102,7 +102,7 @@ func TestEntryIsServedWhileEverythingItIsBoundToIsAlive(t *testing.T) {
 				require.Equal(t, Hit, got.Status)
 				require.Equal(t, "first", string(got.Body))
 				require.Equal(t, `"e"`, got.ETag)
-				require.GreaterOrEqual(t, got.Position, r.state.Position)
+				require.GreaterOrEqual(t, got.Mark.Position, r.state.Position)
 			} else {
 				require.Equal(t, Miss, got.Status)
 				require.Equal(t, "second", string(got.Body))
@@ -131,9 +131,9 @@ func TestExpiredEntryIsAMiss(t *testing.T) {
 func TestPositionOfAnAnswer(t *testing.T) {
 	r := newRig(t, byID)
 	at := r.state.Position
-	require.Equal(t, at, r.get(blog("1"), "x").Position)
+	require.Equal(t, at, r.get(blog("1"), "x").Mark.Position)
 	r.clear(byID.Tag("2"))
-	require.Equal(t, r.state.Position, r.get(blog("1"), "x").Position)
+	require.Equal(t, r.state.Position, r.get(blog("1"), "x").Mark.Position)
 	require.Greater(t, r.state.Position, at)
 }
 

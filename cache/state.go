@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"freshet/events"
 )
 
 // State is what the watermark key of a cache holds: how far the log was applied to this very server, and the shapes that are
@@ -22,11 +20,13 @@ type State struct {
 	// Session and Sequence name the last message of the log that was applied.
 	Session  string
 	Sequence uint64
-	// Position and At are those of the last watermark message that was applied.
-	Position events.Position
-	At       time.Time
-	// Generations has a random value for each active shape. Entries are bound to those of their shapes: a new one clears
-	// all the buckets of a shape. A shape that is not here is not active: nothing may be cached under it (rule 5).
+	// Mark and At are those of the last watermark message that was applied.
+	Mark
+	At time.Time
+	// Stamp is a random value of the write that stored the state. Rule 4 compares it.
+	Stamp string
+	// Generations has one for each active shape, by its name; see NewGeneration. Entries are bound to those of their shapes: a new
+	// one clears all the buckets of a shape. A shape that is not here is not active: nothing may be cached under it (rule 5).
 	Generations map[string]string
 }
 
@@ -37,20 +37,14 @@ const (
 	fieldSession  = "session"
 	fieldSequence = "sequence"
 	fieldPosition = "position"
+	fieldTimeline = "timeline"
+	fieldStamp    = "stamp"
 	fieldAt       = "at" // Unix microseconds by the clock of the Postgres server
 	fieldShape    = "shape:"
 )
 
 // NewToken returns a random value for a bucket, a chain or a generation.
 func NewToken() string { return rand.Text()[:16] }
-
-// head is the part of the state that the script compares.
-func (s State) head() []any {
-	if s.Chain == "" {
-		return []any{"", "", "", "", ""}
-	}
-	return []any{s.Chain, s.Session, strconv.FormatUint(s.Sequence, 10), s.Position.String(), strconv.FormatInt(unixMicro(s.At), 10)}
-}
 
 func unixMicro(t time.Time) int64 {
 	if t.IsZero() {
@@ -69,12 +63,12 @@ func timeOf(micros int64) time.Time {
 // parseState reads the hash; ok is false if it is none of ours (missing, or fields missing or mangled): that is the same as
 // no watermark.
 func parseState(fields map[string]string) (s State, ok bool) {
-	s = State{Source: fields[fieldSource], Chain: fields[fieldChain], Session: fields[fieldSession], Generations: map[string]string{}}
+	s = State{Source: fields[fieldSource], Chain: fields[fieldChain], Session: fields[fieldSession], Stamp: fields[fieldStamp], Generations: map[string]string{}}
 	var err error
 	if s.Sequence, err = strconv.ParseUint(fields[fieldSequence], 10, 64); err != nil || s.Chain == "" {
 		return State{}, false
 	}
-	if s.Position, err = events.ParsePosition(fields[fieldPosition]); err != nil {
+	if s.Mark, err = parseMark(fields[fieldTimeline], fields[fieldPosition]); err != nil || s.Stamp == "" {
 		return State{}, false
 	}
 	at, err := strconv.ParseInt(fields[fieldAt], 10, 64)
@@ -91,5 +85,5 @@ func parseState(fields map[string]string) (s State, ok bool) {
 }
 
 func (s State) String() string {
-	return fmt.Sprintf("chain %s, sequence %d, position %s", s.Chain, s.Sequence, s.Position)
+	return fmt.Sprintf("chain %s, sequence %d, position %s", s.Chain, s.Sequence, s.Mark)
 }

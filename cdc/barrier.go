@@ -13,7 +13,7 @@ import (
 
 // barrier holds a batch back until all of it is visible.
 //
-// Rule 1: visible before published. A walsender sends a transaction once its commit record is flushed; it is visible to new
+// Rule 1: visible before published (cache/model: visibleBeforePublished). A walsender sends a transaction once its commit record is flushed; it is visible to new
 // snapshots only after ProcArrayEndTransaction, and with synchronous replication that can be much later
 // (src/backend/access/transam/xact.c, RecordTransactionCommit and SyncRepWaitForLSN). An invalidation in that gap would
 // let a reader fill the cache with the old row, and nothing would ever clear it.
@@ -32,7 +32,7 @@ type probe struct {
 	at       time.Time
 }
 
-// The time is read before the position (the target list is evaluated in order), which makes the promise of probe true. The
+// The time is read before the position (cache/model: clockFirst, insertPosition) (the target list is evaluated in order), which makes the promise of probe true. The
 // insert position, not the flushed one: a transaction that commits asynchronously is visible before it is flushed.
 const probeSQL = `SELECT clock_timestamp(), pg_current_wal_insert_lsn()::text, pg_current_snapshot()::text`
 
@@ -108,7 +108,7 @@ func allVisible(s postgres.Snapshot, xids []uint32) bool {
 // kick makes Postgres flush: a record that no commit follows (a pruned page, say) is inserted and may stay unflushed, and
 // thereby unsent, for minutes, while nobody can tell it from a commit.
 func (b *barrier) kick(ctx context.Context) error {
-	if _, err := b.conn.Exec(ctx, "SELECT pg_logical_emit_message(true, 'freshet', '')"); err != nil {
+	if _, err := b.conn.Exec(ctx, "SELECT pg_logical_emit_message(true, $1, '')", postgres.FlushPrefix); err != nil {
 		return fmt.Errorf("flush the WAL: %w", err)
 	}
 	return nil

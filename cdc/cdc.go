@@ -47,6 +47,7 @@ type CDC struct {
 	cfg            Config
 	log            *slog.Logger
 	statusInterval time.Duration
+	redefined      *redefined
 
 	mu   sync.Mutex
 	once bool // a session has streamed
@@ -67,7 +68,7 @@ func New(cfg Config) (*CDC, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.Stream.Source = cfg.Source
-	return &CDC{cfg: cfg, log: cfg.Log.With("component", "cdc", "source", cfg.Source)}, nil
+	return &CDC{cfg: cfg, log: cfg.Log.With("component", "cdc", "source", cfg.Source), redefined: newRedefined()}, nil
 }
 
 const (

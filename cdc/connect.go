@@ -40,6 +40,7 @@ func (s *session) connect(ctx context.Context) error {
 	// All of them the primary, whatever hosts the URL names.
 	cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
 	cfg.RuntimeParams["application_name"] = applicationName + " " + s.cfg.Source + " (queries)"
+	s.pg = cfg
 	for _, conn := range []**pgx.Conn{&s.sql, &s.catalog} {
 		if *conn, err = pgx.ConnectConfig(ctx, cfg); err != nil {
 			return fmt.Errorf("connect to Postgres (does it run, and is DATABASE_URL right?): %w", err)
@@ -71,6 +72,8 @@ func (s *session) connect(ctx context.Context) error {
 
 // sessionParams keep the settings of a role or a database from breaking what cdc does with its connections.
 var sessionParams = map[string]string{
+	// Names have to be those of the log.
+	"client_encoding": "UTF8",
 	// A commit of our own must not wait for a standby: while one hangs the barrier has to go on looking.
 	"synchronous_commit": "local",
 	// Making a slot waits for other transactions, and a cdc that stands by is idle for long.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"unicode/utf8"
 
@@ -47,6 +48,9 @@ type decoder struct {
 	// describe asks the catalog for what the walsender does not tell about a table.
 	describe func(ctx context.Context, relation uint32) (description, error)
 	emit     func(ctx context.Context, it item) error
+	// redefined is told the names of a table whose definition has changed; it does not block.
+	redefined func(tables ...events.Table)
+	log       *slog.Logger
 
 	relations map[uint32]*relation
 	inTx      bool
@@ -73,6 +77,17 @@ type description struct {
 	keys []string
 	// partitioned is also true of a table that is gone. It never changes in a table's life.
 	partitioned bool
+	// root is the table of which this one is a partition, if it is one. Postgres describes partitions too, though their
+	// changes go by the root's name.
+	root events.Table
+}
+
+// published is the name by which the table's changes are published.
+func (r *relation) published() events.Table {
+	if r.root.Name != "" {
+		return r.root
+	}
+	return r.table
 }
 
 // decode handles one message that the walsender sent for the WAL position at.
@@ -92,6 +107,8 @@ func (d *decoder) decode(ctx context.Context, at events.Position, data []byte) e
 		return d.row(ctx, at, m)
 	case truncateMessage:
 		return d.truncate(ctx, at, m)
+	case logicalMessage:
+		return d.message(ctx, at, m)
 	}
 	return nil
 }
@@ -118,11 +135,34 @@ func (d *decoder) relation(ctx context.Context, m relationMessage) error {
 		return fmt.Errorf("look up %s.%s in the catalog: %w", m.schema, m.name, err)
 	}
 	identity := map[byte]string{'d': "default", 'n': "nothing", 'f': "full", 'i': "index"}[m.identity]
-	d.relations[m.id] = &relation{
+	rel := &relation{
 		relationMessage: m, description: described,
 		table: events.Table{Schema: m.schema, Name: m.name, Identity: identity},
 	}
+	// A table is described again whenever something about it may have changed, an index or its statistics, say.
+	if before := d.relations[m.id]; before != nil && !before.same(m) {
+		d.redefined(before.published(), rel.published()) // two names, if it was renamed
+	}
+	d.relations[m.id] = rel
 	return nil
+}
+
+// message passes on what one of our logical messages says. It counts as one change.
+func (d *decoder) message(ctx context.Context, at events.Position, m logicalMessage) error {
+	op, ours := m.operation()
+	switch {
+	case !ours:
+		return nil
+	case !d.inTx:
+		return &DecodeError{Position: at, Err: errors.New("a transactional message outside a transaction")}
+	case d.skipped():
+		return nil
+	}
+	table, change, err := readContent(op, m.content)
+	if err != nil {
+		d.log.Warn("a logical message cannot be read and is taken to be about everything", "prefix", m.prefix, "position", at, "error", err)
+	}
+	return d.add(ctx, table, change)
 }
 
 func (d *decoder) row(ctx context.Context, at events.Position, m rowMessage) error {

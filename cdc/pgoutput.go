@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"freshet/events"
@@ -29,8 +30,10 @@ type (
 		columns      []relationColumn
 	}
 	relationColumn struct {
-		key  bool // part of the replica identity
-		name string
+		key      bool // part of the replica identity
+		name     string
+		kind     uint32 // OID of its type
+		modifier int32  // of the type: pg_attribute.atttypmod
 	}
 	// rowMessage is an insert, an update or a delete.
 	rowMessage struct {
@@ -46,6 +49,12 @@ type (
 	}
 	truncateMessage struct {
 		relations []uint32
+	}
+	// logicalMessage is what somebody emitted with pg_logical_emit_message. Its content aliases the message's bytes.
+	logicalMessage struct {
+		transactional bool
+		prefix        string
+		content       []byte
 	}
 )
 
@@ -72,6 +81,8 @@ func parseMessage(data []byte) (any, error) {
 		m = c.row(kind)
 	case 'T':
 		m = c.truncate()
+	case 'M':
+		m = c.logicalMessage()
 	case 'O', 'Y':
 		return nil, nil
 	default:
@@ -140,6 +151,16 @@ func (c *cursor) time() time.Time {
 	return time.UnixMicro(postgresEpoch + int64(c.uint64())).UTC()
 }
 
+// sized reads a length and that many bytes.
+func (c *cursor) sized() []byte {
+	size := c.uint32()
+	if uint64(size) > uint64(len(c.data)) { // not all of it fits into an int everywhere
+		c.take(len(c.data) + 1)
+		return nil
+	}
+	return c.take(int(size))
+}
+
 func (c *cursor) str() string {
 	end := bytes.IndexByte(c.data, 0)
 	if end < 0 {
@@ -160,11 +181,15 @@ func (c *cursor) relation() relationMessage {
 		if c.err != nil {
 			break
 		}
-		col := relationColumn{key: c.byte()&1 != 0, name: c.str()}
-		c.take(8) // type and its modifier: values travel as text
+		col := relationColumn{key: c.byte()&1 != 0, name: c.str(), kind: c.uint32(), modifier: int32(c.uint32())}
 		m.columns = append(m.columns, col)
 	}
 	return m
+}
+
+// same tells whether another description of the table says the same.
+func (m relationMessage) same(other relationMessage) bool {
+	return m.schema == other.schema && m.name == other.name && m.identity == other.identity && slices.Equal(m.columns, other.columns)
 }
 
 func (c *cursor) row(kind byte) rowMessage {
@@ -208,12 +233,7 @@ func (c *cursor) tuple() []tupleColumn {
 		switch col.kind {
 		case 'n', 'u':
 		case 't':
-			size := c.uint32()
-			if uint64(size) > uint64(len(c.data)) {
-				c.take(len(c.data) + 1)
-				return nil
-			}
-			col.value = c.take(int(size))
+			col.value = c.sized()
 		default:
 			if c.err == nil {
 				c.err = fmt.Errorf("unexpected column of kind %q", col.kind)
@@ -238,5 +258,14 @@ func (c *cursor) truncate() truncateMessage {
 	for range n {
 		m.relations = append(m.relations, c.uint32())
 	}
+	return m
+}
+
+// logicalMessage reads what logicalrep_write_message wrote. The position in it is that of the message, which is known.
+func (c *cursor) logicalMessage() logicalMessage {
+	m := logicalMessage{transactional: c.byte()&1 != 0}
+	c.uint64()
+	m.prefix = c.str()
+	m.content = c.sized()
 	return m
 }

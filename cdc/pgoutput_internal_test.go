@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -29,7 +30,12 @@ var samples = map[string]string{
 	"truncate":                "54" + "00000002" + "01" + "00004003" + "00004004",
 	"type":                    "59" + "00004005" + "7075626c696300" + "6d6f6f6400",
 	"origin":                  "4f" + "0000000000000001" + "6e6f646500",
+	"message":                 "4d" + "01" + "00000000019315d8" + hexText("freshet.ddl") + "00" + "00000002" + hexText("{}"),
+	"clear":                   "4d" + "01" + "00000000019315d8" + hexText("freshet.clear") + "00" + "00000031" + hexText(`{"schema":"public","table":"t","values":{"a":""}}`),
+	"message without content": "4d" + "00" + "00000000019315d8" + "00" + "00000000",
 }
+
+func hexText(s string) string { return hex.EncodeToString([]byte(s)) }
 
 func sample(t testing.TB, name string) []byte {
 	data, err := hex.DecodeString(samples[name])
@@ -45,18 +51,20 @@ func TestParseMessage(t *testing.T) {
 		"begin":  beginMessage{final: 0x19315d8, commit: at, xid: 740},
 		"commit": commitMessage{commit: 0x19315d8, end: 0x1931608},
 		"relation": relationMessage{id: 16387, schema: "public", name: "t", identity: 'd',
-			columns: []relationColumn{{key: true, name: "id"}, {name: "n"}}},
+			columns: []relationColumn{{key: true, name: "id", kind: 23, modifier: -1}, {name: "n", kind: 25, modifier: -1}}},
 		"relation in the catalog": relationMessage{id: 16387, schema: "pg_catalog", name: "t", identity: 'f'},
 		"insert":                  rowMessage{op: events.Insert, relation: 16387, new: []tupleColumn{text("1"), null, text("")}},
 		"update":                  rowMessage{op: events.Update, relation: 16387, new: []tupleColumn{text("1"), unchanged}},
 		"update of the key": rowMessage{op: events.Update, relation: 16387, oldKind: 'K', old: []tupleColumn{text("1"), null},
 			new: []tupleColumn{text("2"), unchanged}},
-		"update of a full row": rowMessage{op: events.Update, relation: 16387, oldKind: 'O', old: []tupleColumn{text("1")}, new: []tupleColumn{null}},
-		"delete by key":        rowMessage{op: events.Delete, relation: 16387, oldKind: 'K', old: []tupleColumn{text("1")}},
-		"delete of a full row": rowMessage{op: events.Delete, relation: 16387, oldKind: 'O', old: []tupleColumn{null}},
-		"truncate":             truncateMessage{relations: []uint32{16387, 16388}},
-		"type":                 nil,
-		"origin":               nil,
+		"update of a full row":    rowMessage{op: events.Update, relation: 16387, oldKind: 'O', old: []tupleColumn{text("1")}, new: []tupleColumn{null}},
+		"delete by key":           rowMessage{op: events.Delete, relation: 16387, oldKind: 'K', old: []tupleColumn{text("1")}},
+		"delete of a full row":    rowMessage{op: events.Delete, relation: 16387, oldKind: 'O', old: []tupleColumn{null}},
+		"truncate":                truncateMessage{relations: []uint32{16387, 16388}},
+		"message":                 logicalMessage{transactional: true, prefix: "freshet.ddl", content: []byte("{}")},
+		"message without content": logicalMessage{content: []byte{}},
+		"type":                    nil,
+		"origin":                  nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := parseMessage(sample(t, name))
@@ -88,6 +96,7 @@ func TestParseMessageRefusesWhatIsNotWhole(t *testing.T) {
 		"huge column":           {"49" + "00004003" + "4e" + "0001" + "74" + "ffffffff" + "31", "ends early"},
 		"65,535 columns":        {"49" + "00004003" + "4e" + "ffff", "ends early"},
 		"four billion tables":   {"54" + "ffffffff" + "00", "ends early"},
+		"huge content":          {"4d" + "01" + "00000000019315d8" + "6100" + "ffffffff" + "31", "ends early"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data, err := hex.DecodeString(tt.data)
@@ -100,7 +109,8 @@ func TestParseMessageRefusesWhatIsNotWhole(t *testing.T) {
 
 // What a message allocates is bounded by its own size, whatever counts and lengths it claims.
 func TestParseMessageAllocatesNoMoreThanTheMessage(t *testing.T) {
-	for _, claim := range []string{"54" + "7fffffff" + "00", "49" + "00004003" + "4e" + "ffff" + "74" + "7fffffff", "52" + "00004003" + "00" + "00" + "64" + "ffff"} {
+	for _, claim := range []string{"54" + "7fffffff" + "00", "49" + "00004003" + "4e" + "ffff" + "74" + "7fffffff", "52" + "00004003" + "00" + "00" + "64" + "ffff",
+		"4d" + "01" + "00000000019315d8" + "00" + "7fffffff"} {
 		data, err := hex.DecodeString(claim)
 		require.NoError(t, err)
 		r := testing.Benchmark(func(b *testing.B) {
@@ -158,11 +168,16 @@ func compare(t *testing.T, got any, theirs pglogrepl.Message) {
 		require.Equal(t, m.ReplicaIdentity, got.identity)
 		require.Len(t, got.columns, len(m.Columns))
 		for i, c := range m.Columns {
-			require.Equal(t, relationColumn{key: c.Flags&1 != 0, name: c.Name}, got.columns[i])
+			require.Equal(t, relationColumn{key: c.Flags&1 != 0, name: c.Name, kind: c.DataType, modifier: c.TypeModifier}, got.columns[i])
 		}
 	case truncateMessage:
 		m := theirs.(*pglogrepl.TruncateMessage)
 		require.ElementsMatch(t, m.RelationIDs, got.relations)
+	case logicalMessage:
+		m := theirs.(*pglogrepl.LogicalDecodingMessage)
+		require.Equal(t, m.Transactional, got.transactional)
+		require.Equal(t, m.Prefix, got.prefix)
+		require.Equal(t, string(m.Content), string(got.content))
 	case rowMessage:
 		compareRow(t, got, theirs)
 	}
@@ -204,6 +219,7 @@ func TestDecoderStopsOnWhatItCannotDecode(t *testing.T) {
 		"not whole":                {[]string{"42"}, "ends early"},
 		"an undescribed table":     {[]string{samples["begin"], samples["insert"]}, "relation 16387, which was not described before"},
 		"outside of a transaction": {[]string{samples["relation"], samples["insert"]}, "outside a transaction"},
+		"a message outside of one": {[]string{samples["message"]}, "a transactional message outside a transaction"},
 		"another number of columns": {[]string{samples["relation"], samples["begin"], samples["insert"]},
 			"a row of public.t has 3 columns, expected 2"},
 	} {
@@ -293,8 +309,9 @@ func testDecoder(t *testing.T, into *[]item) *decoder {
 	t.Helper()
 	require.Equal(t, uint32(16387), binary.BigEndian.Uint32(sample(t, "relation")[1:]))
 	return &decoder{
-		builder: events.Builder{Source: "test"}, relations: map[uint32]*relation{},
-		describe: func(context.Context, uint32) (description, error) { return description{keys: []string{"id"}}, nil },
+		builder: events.Builder{Source: "test"}, relations: map[uint32]*relation{}, log: slog.New(slog.DiscardHandler),
+		redefined: func(...events.Table) { require.Fail(t, "nothing is defined anew") },
+		describe:  func(context.Context, uint32) (description, error) { return description{keys: []string{"id"}}, nil },
 		emit: func(_ context.Context, it item) error {
 			*into = append(*into, it)
 			return nil

@@ -42,6 +42,7 @@ type publisher struct {
 	source  string
 	session string
 
+	timeline uint32          // of the server's WAL
 	sequence uint64          // the stream's last sequence once all that was sent is acknowledged
 	position events.Position // everything at or below it was sent
 	at       time.Time       // see events.Watermark
@@ -223,7 +224,7 @@ func (p *publisher) watermark(ctx context.Context) error {
 		done++
 	}
 	p.probes = append(p.probes[:0], p.probes[done:]...)
-	m, err := events.Watermark{Source: p.source, Position: p.position, At: p.at}.Message(p.session)
+	m, err := events.Watermark{Source: p.source, Timeline: p.timeline, Position: p.position, At: p.at}.Message(p.session)
 	if err != nil {
 		return err
 	}

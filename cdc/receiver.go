@@ -117,6 +117,9 @@ func (r *receiver) handle(ctx context.Context, data []byte) error {
 		if err != nil {
 			return fmt.Errorf("WAL data: %w", err)
 		}
+		if foreign(x.WALData) {
+			return nil
+		}
 		// The buffer belongs to the connection until the next message only.
 		return r.push(ctx, raw{position: events.Position(x.WALStart), data: append([]byte(nil), x.WALData...)})
 	}

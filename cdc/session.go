@@ -23,8 +23,9 @@ import (
 type session struct {
 	*CDC
 	id      string
-	sql     *pgx.Conn // barrier and continuity
-	catalog *pgx.Conn // primary keys, for the decoder's goroutine
+	pg      *pgx.ConnConfig // of the ordinary connections
+	sql     *pgx.Conn       // barrier and continuity
+	catalog *pgx.Conn       // primary keys, for the decoder's goroutine
 	repl    *pgconn.PgConn
 	js      jetstream.JetStream
 	wal     postgres.WALGeometry
@@ -47,7 +48,8 @@ func (c *CDC) session(ctx context.Context) error {
 		return err
 	}
 	pub := &publisher{
-		js: s.js, source: c.cfg.Source, session: s.id, sequence: st.end.sequence, position: st.end.resume.position, at: st.end.at,
+		js: s.js, source: c.cfg.Source, session: s.id, sequence: st.end.sequence, at: st.end.at,
+		timeline: uint32(st.srv.timeline), position: st.end.resume.position,
 		barrier: &barrier{conn: s.sql, wal: s.wal, waited: c.waited},
 		confirm: newConfirmer(st.confirmed, c.cfg.NATSSyncInterval),
 	}
@@ -119,6 +121,8 @@ func (s *session) startReplication(ctx context.Context, st start) error {
 			// Version 1: the server sends a transaction once it has committed, spilling what is large to its own disk.
 			"proto_version '1'",
 			"publication_names '" + quoteName(s.cfg.Publication) + "'",
+			// Logical messages too: DDL, and what is cleared by hand.
+			"messages 'true'",
 		}})
 	if err != nil {
 		return setupHint(fmt.Errorf("start replication from slot %s at %s: %w", s.cfg.Slot, st.end.resume.position, err))
@@ -139,7 +143,7 @@ func (s *session) announce(ctx context.Context, st start, pub *publisher) error 
 		if err := writeContinuity(ctx, s.sql, s.cfg.Source, record); err != nil {
 			return err
 		}
-		m, err := events.Watermark{Source: s.cfg.Source, Position: pub.position, At: pub.at}.Message(s.id)
+		m, err := events.Watermark{Source: s.cfg.Source, Timeline: pub.timeline, Position: pub.position, At: pub.at}.Message(s.id)
 		if err != nil {
 			return err
 		}
@@ -154,7 +158,9 @@ func (s *session) announce(ctx context.Context, st start, pub *publisher) error 
 	} else {
 		s.log.Error("RESET: the log begins anew, caches clear everything", "reason", st.reset, "position", pub.position)
 	}
-	m, err := events.Reset{Source: s.cfg.Source, Reason: st.reset, Position: pub.position, At: probe.at}.Message(s.id)
+	m, err := events.Reset{
+		Source: s.cfg.Source, Reason: st.reset, Timeline: pub.timeline, Position: pub.position, At: probe.at,
+	}.Message(s.id)
 	if err != nil {
 		return err
 	}
@@ -179,11 +185,14 @@ func (s *session) stream(ctx context.Context, st start, pub *publisher) error {
 
 	g, work := errgroup.WithContext(work)
 	g.Go(func() error { return recv.run(work, ctx.Done()) })
+	decoded := make(chan struct{})
 	g.Go(func() error {
 		defer close(items)
+		defer close(decoded)
 		return s.decodeAll(work, st.end.resume, recv, items)
 	})
 	g.Go(func() error { return pub.run(work, items) })
+	g.Go(func() error { return s.announceRedefined(work, decoded) })
 	if err := g.Wait(); err != nil {
 		return err
 	}
@@ -201,7 +210,7 @@ func (s *session) decodeAll(ctx context.Context, resume resumePoint, recv *recei
 	}
 	d := &decoder{
 		builder: events.Builder{Source: s.cfg.Source}, resume: resume, relations: map[uint32]*relation{},
-		describe: s.describe, emit: emit,
+		describe: s.describe, emit: emit, redefined: s.redefined.add, log: s.log,
 	}
 	for m := range recv.out {
 		var err error
@@ -225,8 +234,10 @@ func (s *session) describe(ctx context.Context, relation uint32) (description, e
 	d := description{partitioned: true}
 	err := s.catalog.QueryRow(ctx, `SELECT c.relkind = 'p', array(
 			SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
-			WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY a.attnum)
-		FROM pg_class c WHERE c.oid = $1`, relation).Scan(&d.partitioned, &d.keys)
+			WHERE i.indrelid = c.oid AND i.indisprimary ORDER BY a.attnum), coalesce(n.nspname, ''), coalesce(r.relname, '')
+		FROM pg_class c LEFT JOIN pg_class r ON c.relispartition AND r.oid = pg_partition_root(c.oid)
+			LEFT JOIN pg_namespace n ON n.oid = r.relnamespace
+		WHERE c.oid = $1`, relation).Scan(&d.partitioned, &d.keys, &d.root.Schema, &d.root.Name)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return d, nil
 	}

@@ -31,7 +31,7 @@ type Builder struct {
 // Table names the table of a change.
 type Table struct {
 	Schema, Name string
-	// Identity is the replica identity: default, full, index or nothing.
+	// Identity is the replica identity: default, full, index or nothing; empty where no row is meant.
 	Identity string
 }
 
@@ -164,6 +164,10 @@ func appendChange(b []byte, c *Change) []byte {
 			b = appendString(b, name)
 		}
 		b = append(b, ']')
+	}
+	if c.Reason != "" {
+		b = append(b, `,"reason":`...)
+		b = appendString(b, c.Reason)
 	}
 	return append(b, '}')
 }

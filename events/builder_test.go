@@ -47,7 +47,9 @@ const golden = `{"version":1,"source":"main","position":"0/16B3748","xid":740,"c
 	`{"op":"insert","key":{"id":"1"},"new":{"id":"1","title":"a \"b\"\n","tags":null}},` +
 	`{"op":"update","key":{"id":"1"},"old":{"id":"1","title":""},"new":{"id":"2","title":"é"},"unknown":["body"]},` +
 	`{"op":"delete","key":{"id":"2"},"old":{"id":"2"}},` +
-	`{"op":"truncate"}]}`
+	`{"op":"truncate"},` +
+	`{"op":"ddl","reason":"ALTER TABLE \"x\""},` +
+	`{"op":"clear","old":{"id":"1","tags":null},"reason":"freshet.clear"}]}`
 
 func goldenChanges() []*Change {
 	return []*Change{
@@ -56,6 +58,8 @@ func goldenChanges() []*Change {
 			New: Row{{Name: "id", Value: "2"}, {Name: "title", Value: "é"}}, Unknown: []string{"body"}},
 		{Op: Delete, Key: Row{{Name: "id", Value: "2"}}, Old: Row{{Name: "id", Value: "2"}}},
 		{Op: Truncate},
+		{Op: Define, Reason: `ALTER TABLE "x"`},
+		{Op: Clear, Old: Row{{Name: "id", Value: "1"}, {Name: "tags", Null: true}}, Reason: "freshet.clear"},
 	}
 }
 
@@ -63,7 +67,7 @@ func TestBuilderWritesTheContract(t *testing.T) {
 	bodies, decoded := build(t, &Builder{Source: "main"}, 7, goldenChanges(), same(blogs))
 	require.Len(t, bodies, 1)
 	require.JSONEq(t, golden, string(bodies[0].Data))
-	want := make([]Change, 0, 4)
+	want := make([]Change, 0, 6)
 	for _, c := range goldenChanges() {
 		want = append(want, *c)
 	}
@@ -71,7 +75,7 @@ func TestBuilderWritesTheContract(t *testing.T) {
 		Version: 1, Source: "main", Position: 0x16B3748, XID: 740, Committed: committed, Sequence: 7, Last: true,
 		Schema: "public", Table: "blogs", Identity: "full", Changes: want,
 	}, decoded[0])
-	require.Equal(t, Body{Table: blogs, Position: 0x16B3748, XID: 740, Committed: committed, Sequence: 7, Count: 4, Data: bodies[0].Data}, *bodies[0])
+	require.Equal(t, Body{Table: blogs, Position: 0x16B3748, XID: 740, Committed: committed, Sequence: 7, Count: 6, Data: bodies[0].Data}, *bodies[0])
 }
 
 func TestBuilderBeginsAMessageWithEachTable(t *testing.T) {
@@ -141,6 +145,14 @@ func TestBuilderDropsTheLargestValuesOfARowTooLarge(t *testing.T) {
 		Op: Update, Key: Row{{Name: "id", Value: "1"}}, Old: Row{{Name: "id", Value: "1"}, {Name: "v", Value: "old"}},
 		New: Row{{Name: "id", Value: "1"}, {Name: "v", Value: "new"}}, Unknown: []string{"larger", "large"},
 	}, all[1])
+}
+
+// A Clear without one of its values is of more rows: coarser, never wrong.
+func TestBuilderDropsTheLargestValuesOfAClear(t *testing.T) {
+	c := &Change{Op: Clear, Old: Row{{Name: "id", Value: "1"}, {Name: "v", Value: strings.Repeat("x", 900)}}, Reason: "freshet.clear"}
+	bodies, decoded := build(t, &Builder{Source: "main", Limit: 800}, 0, []*Change{c}, same(Table{Schema: "public", Name: "blogs"}))
+	require.LessOrEqual(t, len(bodies[0].Data), 800)
+	require.Equal(t, []Change{{Op: Clear, Old: Row{{Name: "id", Value: "1"}}, Unknown: []string{"v"}, Reason: "freshet.clear"}}, decoded[0].Changes)
 }
 
 func TestBuilderDoesNotTouchAFinishedBody(t *testing.T) {

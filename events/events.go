@@ -6,7 +6,7 @@
 //
 // A stream holds three kinds of messages for its source:
 //
-//	cdc.<source>.change.<schema>.<table>   Changes:   rows of ONE transaction in ONE table, in order
+//	cdc.<source>.change.<schema>.<table>   Changes:   what ONE transaction did to ONE table, in order
 //	cdc.<source>.watermark                 Watermark: everything at or below its position stands before it in the stream
 //	cdc.<source>.reset                     Reset:     continuity was lost; whoever caches must clear everything
 //
@@ -37,7 +37,18 @@ const (
 	Update   Op = "update"
 	Delete   Op = "delete"
 	Truncate Op = "truncate"
+	// Define says that the definition of the table, or of something that stands behind queries of it, has changed: what was
+	// read of the table, or derived from its columns, may be wrong.
+	Define Op = "ddl"
+	// Clear says that somebody asks by hand to clear what depends on rows whose columns have the values in Old; a column that
+	// Old lacks may have any value, so that an empty Old means every row.
+	Clear Op = "clear"
 )
+
+// Everything is the table that a change with the operation Define or Clear names when it is not about one table: a Define of
+// it says that anything in the database may have been defined anew, a Clear of it that all that is cached is to be cleared.
+// It is the registry of the shapes, whose subject every cache follows.
+var Everything = Table{Schema: "freshet", Name: "shapes"}
 
 // Changes is the body of a change message: consecutive changes that one transaction made in one table.
 type Changes struct {
@@ -56,12 +67,14 @@ type Changes struct {
 	Last   bool   `json:"last"`
 	Schema string `json:"schema"`
 	Table  string `json:"table"`
-	// Identity is the table's replica identity: default, full, index or nothing.
+	// Identity is the table's replica identity: default, full, index or nothing. It is empty in a message whose changes are of
+	// no row (Define, Clear).
 	Identity string   `json:"identity"`
 	Changes  []Change `json:"changes"`
 }
 
-// Change is one row inserted, updated or deleted, or the table truncated (then it has no rows).
+// Change is one row inserted, updated or deleted; or the table truncated or defined anew (then it has no rows); or somebody's
+// wish that caches are cleared (then Old says of which rows).
 //
 // Values are the texts that Postgres prints (DateStyle ISO, TimeZone UTC, extra_float_digits 3), each a JSON string, so
 // that no digit is lost; SQL NULL is JSON null.
@@ -79,13 +92,17 @@ type Change struct {
 	// not change, values that are not UTF-8, and the largest values of a row that would not fit into a message. The row is
 	// visible, so that they can be read back.
 	Unknown []string `json:"unknown,omitempty"`
+	// Reason says why there is a Define or a Clear, for people: the command, or the function that was called.
+	Reason string `json:"reason,omitempty"`
 }
 
 // Watermark is the body of a watermark message: every transaction that ended at or below Position and touched a
 // published table stands before this message in the stream.
 type Watermark struct {
-	Version  int      `json:"version"`
-	Source   string   `json:"source"`
+	Version int    `json:"version"`
+	Source  string `json:"source"`
+	// Timeline is that of the WAL. After a failover to a server that lacked the last transactions, positions are given out again.
+	Timeline uint32   `json:"timeline,omitempty"`
 	Position Position `json:"position"`
 	// At is a time by the clock of the Postgres server; every transaction that was visible at it ended at or below Position.
 	At time.Time `json:"at"`
@@ -97,7 +114,8 @@ type Reset struct {
 	Source  string `json:"source"`
 	// Reason is for people: what was lost.
 	Reason string `json:"reason"`
-	// Position is where the log begins again.
+	// Timeline and Position are where the log begins again.
+	Timeline uint32    `json:"timeline,omitempty"`
 	Position Position  `json:"position"`
 	At       time.Time `json:"at"`
 }
@@ -116,7 +134,7 @@ func DecodeChanges(body []byte) (*Changes, error) {
 	}
 	for i := range c.Changes {
 		switch c.Changes[i].Op {
-		case Insert, Update, Delete, Truncate:
+		case Insert, Update, Delete, Truncate, Define, Clear:
 		default:
 			return nil, fmt.Errorf("decode change message: change %d has the unknown operation %q", i, c.Changes[i].Op)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -53,8 +54,8 @@ func (a *applier) load(ctx context.Context) error {
 	return nil
 }
 
-// reload reads the shapes in the middle of a step. A shape that comes or goes here was not matched against all of the step's
-// messages, though the stored state may have it as active (another invalidator has activated it, or it was deleted and
+// reload reads the shapes in the middle of a step. A shape that comes, goes or reads other columns here was not matched against all of
+// the step's messages (cache/model: comesOrGoes), though the stored state may have it as active (another invalidator has activated it, or it was deleted and
 // registered again): it gets a new generation.
 func (a *applier) reload(ctx context.Context, s *step) error {
 	before := a.matcher
@@ -62,7 +63,7 @@ func (a *applier) reload(ctx context.Context, s *step) error {
 		return err
 	}
 	for name, shape := range a.matcher.shapes {
-		if _, there := before.shapes[name]; !there {
+		if was, there := before.shapes[name]; !there || !slices.Equal(was.Reads, shape.Reads) || (was.Reads == nil) != (shape.Reads == nil) {
 			s.clear.shapes[name] = shape
 		}
 	}
@@ -269,7 +270,7 @@ func (a *applier) add(ctx context.Context, s *step, m jetstream.Msg) error {
 	case events.KindWatermark:
 		var w *events.Watermark
 		if w, err = events.DecodeWatermark(m.Data()); err == nil {
-			s.next.Position = w.Position
+			s.next.Mark = cache.Mark{Timeline: w.Timeline, Position: w.Position}
 			if !w.At.IsZero() { // the newest, not the latest: the server's clock may have been set back
 				s.next.At = w.At
 			}
@@ -280,7 +281,7 @@ func (a *applier) add(ctx context.Context, s *step, m jetstream.Msg) error {
 		var r *events.Reset
 		if r, err = events.DecodeReset(m.Data()); err == nil {
 			s.restart = "reset: " + r.Reason
-			s.next.Position, s.next.At = r.Position, r.At
+			s.next.Mark, s.next.At = cache.Mark{Timeline: r.Timeline, Position: r.Position}, r.At
 		} else {
 			err = &decodeError{sequence, err}
 		}
@@ -334,15 +335,15 @@ func (a *applier) store(ctx context.Context, s *step) error {
 		return a.restart(ctx, s)
 	}
 	b := cache.Batch{Next: s.next}
-	b.Next.Source = a.cfg.Source
+	b.Next.Source, b.Next.Stamp = a.cfg.Source, cache.NewToken()
 	// Rule 3: clearing is deleting.
 	for _, t := range s.clear.tags {
 		b.Clear = append(b.Clear, t)
 	}
 	b.Next.Generations = map[string]string{}
-	for name := range a.matcher.shapes {
-		if _, whole := s.clear.shapes[name]; whole || a.state.Generations[name] == "" {
-			b.Next.Generations[name] = cache.NewToken()
+	for name, shape := range a.matcher.shapes {
+		if _, whole := s.clear.shapes[name]; whole || !shape.Matched(a.state.Generations[name]) {
+			b.Next.Generations[name] = shape.NewGeneration()
 		}
 	}
 	for name := range a.state.Generations {

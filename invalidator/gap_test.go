@@ -184,7 +184,7 @@ func TestResetClearsEverything(t *testing.T) {
 	require.Equal(t, at, s.Sequence)
 	require.Equal(t, r.position, s.Position, "which may be behind the old one")
 	require.Equal(t, "s9", s.Session)
-	require.Len(t, s.Generations, 2)
+	require.Len(t, s.Generations, 3, "byID, users and the catalog's")
 	r.miss("1")
 	r.miss("2")
 	r.update("1")
@@ -264,7 +264,7 @@ func TestUndecodableMessage(t *testing.T) {
 // A cache belongs to one source: another one's is left alone.
 func TestCacheOfAnotherSource(t *testing.T) {
 	r := newRig(t, byID)
-	theirs := cache.State{Source: "other", Chain: cache.NewToken(), Session: "s", Sequence: 7}
+	theirs := cache.State{Source: "other", Chain: cache.NewToken(), Session: "s", Sequence: 7, Stamp: cache.NewToken()}
 	ok, err := r.store.Begin(t.Context(), cache.State{}, theirs)
 	require.NoError(t, err)
 	require.True(t, ok)

@@ -167,7 +167,7 @@ func (v *Invalidator) session(ctx context.Context) error {
 // begin clears everything and goes on from the end of the stream. Readers that fill from Postgres after this see whatever the log
 // said before.
 func (a *applier) begin(ctx context.Context, reason string) error {
-	// The place in the log first: whatever stands before it is visible to the SELECT of load (rule 1).
+	// The place in the log first: whatever stands before it is visible to the SELECT of load (rule 1; cache/model: placeFirst).
 	session, sequence, err := a.beginning(ctx)
 	if err != nil {
 		return err
@@ -186,10 +186,10 @@ func (a *applier) newChain(ctx context.Context, next cache.State) error {
 	if err := a.load(ctx); err != nil {
 		return err
 	}
-	next.Source, next.Chain = a.cfg.Source, cache.NewToken()
+	next.Source, next.Chain, next.Stamp = a.cfg.Source, cache.NewToken(), cache.NewToken()
 	next.Generations = map[string]string{}
-	for name := range a.matcher.shapes {
-		next.Generations[name] = cache.NewToken()
+	for name, shape := range a.matcher.shapes {
+		next.Generations[name] = shape.NewGeneration()
 	}
 	ok, err := a.cfg.Store.Begin(ctx, a.state, next)
 	if err != nil {

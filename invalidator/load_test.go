@@ -151,11 +151,11 @@ func (l *load) read(ctx context.Context) error {
 	if answer.Status == cache.Hit {
 		l.hits.Add(1)
 	}
-	if id < counted && answer.Position >= newest.position {
+	if id < counted && answer.Mark.Position >= newest.position {
 		_, text, _ := strings.Cut(string(answer.Body), ":")
 		n, err := strconv.ParseInt(text, 10, 64)
 		if err != nil || n < newest.n {
-			return fmt.Errorf("item %d: a %s at %s has %q, but %d was committed at %s", id, answer.Status, answer.Position, answer.Body,
+			return fmt.Errorf("item %d: a %s at %s has %q, but %d was committed at %s", id, answer.Status, answer.Mark, answer.Body,
 				newest.n, newest.position)
 		}
 	}

@@ -102,12 +102,19 @@ func (s *stack) invalidator() *running {
 	return start(s.t, Config{Source: source, JetStream: s.js, Store: store, Ready: s.registry.Ready})
 }
 
+// waiting registers shapes and returns those that are not ready yet.
+func (s *stack) waiting(shapes ...cache.Shape) []cache.Shape {
+	s.t.Helper()
+	done, err := s.registry.Register(s.t.Context(), shapes)
+	require.NoError(s.t, err)
+	require.Empty(s.t, done.Failed)
+	return done.Waiting
+}
+
 // register registers shapes and waits until they are active.
 func (s *stack) register(shapes ...cache.Shape) {
 	s.t.Helper()
-	waiting, err := s.registry.Register(s.t.Context(), shapes)
-	require.NoError(s.t, err)
-	require.NoError(s.t, s.registry.Activate(s.t.Context(), waiting))
+	require.NoError(s.t, s.registry.Activate(s.t.Context(), s.waiting(shapes...)))
 	testenv.Eventually(s.t, patience, func() (bool, string) {
 		state, _, err := s.store.Load(s.t.Context())
 		require.NoError(s.t, err)

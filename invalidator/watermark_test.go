@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"freshet/cache"
 	"freshet/events"
 	"freshet/internal/testenv"
 )
@@ -15,7 +16,7 @@ func TestChangesClearTheirBuckets(t *testing.T) {
 	r := newRig(t, byID, users)
 	v := r.start()
 	first := r.caughtUp()
-	require.Len(t, first.Generations, 2)
+	require.Len(t, first.Generations, 3, "byID, users and the catalog's")
 	require.Equal(t, r.position, first.Position, "the last watermark of the log is applied at once")
 	r.fill("old", "1", "2", "3")
 	r.update("2")
@@ -170,11 +171,13 @@ func TestWatermarkLost(t *testing.T) {
 		do   func(r *rig)
 	}{
 		{"deleted", func(r *rig) { require.NoError(r.t, r.client.Del(r.t.Context(), watermarkKey).Err()) }},
-		{"without a chain", func(r *rig) { require.NoError(r.t, r.client.HDel(r.t.Context(), watermarkKey, "chain").Err()) }},
+		{"without a stamp", func(r *rig) { require.NoError(r.t, r.client.HDel(r.t.Context(), watermarkKey, "stamp").Err()) }},
 		{"of another type", func(r *rig) { require.NoError(r.t, r.client.Set(r.t.Context(), watermarkKey, "x", 0).Err()) }},
-		{"with a sequence that is none", func(r *rig) { require.NoError(r.t, r.client.HSet(r.t.Context(), watermarkKey, "sequence", "x").Err()) }},
-		{"with a sequence that is none yet", func(r *rig) {
-			require.NoError(r.t, r.client.HSet(r.t.Context(), watermarkKey, "sequence", "1000000").Err())
+		{"with a sequence that is none, and no stamp", func(r *rig) {
+			require.NoError(r.t, r.client.HSet(r.t.Context(), watermarkKey, "sequence", "x", "stamp", "").Err())
+		}},
+		{"with a sequence that is none yet, and another stamp", func(r *rig) {
+			require.NoError(r.t, r.client.HSet(r.t.Context(), watermarkKey, "sequence", "1000000", "stamp", "x").Err())
 		}},
 		{"everything flushed", func(r *rig) { require.NoError(r.t, r.client.FlushAll(r.t.Context()).Err()) }},
 		{"Redis restarted empty", func(r *rig) {
@@ -247,5 +250,24 @@ func TestInvalidatorsThatBeginTogether(t *testing.T) {
 		r.caughtUp()
 		r.miss("1")
 		require.NoError(t, v.stop())
+	}
+}
+
+// A field that other hands have spoiled, while the stamp says that nothing was lost, is put right with the next batch, unless
+// somebody who reads it has begun a new chain before; until then nothing is served.
+func TestWatermarkSpoiled(t *testing.T) {
+	for _, field := range []string{"chain", "position", "sequence", "at"} {
+		t.Run(field, func(t *testing.T) {
+			r := newRig(t, byID)
+			r.start()
+			r.caughtUp()
+			r.fill("old", "1", "2")
+			require.NoError(t, r.client.HDel(t.Context(), watermarkKey, field).Err())
+			require.Equal(t, cache.ReasonNoWatermark, r.get("2", "x").Reason)
+			r.update("1")
+			r.watermark()
+			r.caughtUp()
+			r.miss("1")
+		})
 	}
 }

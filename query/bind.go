@@ -132,11 +132,33 @@ func badJSON(err error) error {
 // Bind checks what a request sends against the declared parameters. The error joins a [*ParamError] for every parameter
 // that is missing, wrong or unknown (see [ParamErrors]).
 func (q *Query) Bind(v Values) (Args, error) {
-	args := Args{query: q, values: make([]any, len(q.Params)), sql: make([]any, 0, len(q.Params))}
+	return q.bind(func(p *Param) (any, error) { return p.bind(v) }, q.unknown(v))
+}
+
+// BindJSON is Bind of parameters that come as members of one JSON object, wherever the query's own route has them.
+func (q *Query) BindJSON(params map[string]json.RawMessage) (Args, error) {
+	var unknown []error
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		if q.param(name) == nil {
+			all := slices.Concat(q.names(InPath), q.names(InQuery))
+			unknown = append(unknown, &ParamError{Param: name, Msg: "there is no such parameter" + suggest(name, all)})
+		}
+	}
+	return q.bind(func(p *Param) (any, error) {
+		if raw, ok := params[p.Name]; ok {
+			return p.fromJSON(raw)
+		}
+		return p.absent()
+	}, unknown)
+}
+
+// bind makes arguments of the values that find finds.
+func (q *Query) bind(find func(*Param) (any, error), unknown []error) (Args, error) {
 	var errs []error
+	args := Args{query: q, values: make([]any, len(q.Params)), sql: make([]any, 0, len(q.Params))}
 	for i := range q.Params {
 		p := &q.Params[i]
-		value, err := p.bind(v)
+		value, err := find(p)
 		if err != nil {
 			errs = append(errs, &ParamError{Param: p.Name, Msg: err.Error()})
 		}
@@ -145,8 +167,7 @@ func (q *Query) Bind(v Values) (Args, error) {
 			args.sql = append(args.sql, value)
 		}
 	}
-	errs = append(errs, q.unknown(v)...)
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(append(errs, unknown...)...); err != nil {
 		return Args{}, err
 	}
 	return args, nil
@@ -205,6 +226,11 @@ func (p *Param) bind(v Values) (any, error) {
 			return p.fromJSON(raw)
 		}
 	}
+	return p.absent()
+}
+
+// absent is the value of a parameter that is not given.
+func (p *Param) absent() (any, error) {
 	switch {
 	case p.Default != nil:
 		return p.fromStrings([]string{*p.Default})
@@ -293,4 +319,18 @@ func (p *Param) list(elements []string) (any, error) {
 		return nil, err
 	}
 	return list, nil
+}
+
+// JSON makes of a text, as it would stand in a URL, what BindJSON reads for that parameter.
+func (q *Query) JSON(name, text string) (json.RawMessage, error) {
+	p := q.param(name)
+	switch {
+	case p == nil:
+		return nil, &ParamError{Param: name, Msg: "there is no such parameter" + suggest(name, slices.Concat(q.names(InPath), q.names(InQuery)))}
+	case p.Type == TypeTextArray:
+		return json.Marshal(strings.Split(text, ","))
+	case p.Type == TypeBool:
+		return json.RawMessage(text), nil
+	}
+	return json.Marshal(text)
 }

@@ -53,13 +53,14 @@ func (q *Query) Check(ctx context.Context, conn *pgx.Conn, c *analysis.Catalog) 
 	if err == nil && q.Cached() {
 		err = q.reportPlan(c, &r)
 	}
-	var bad *Error
-	switch {
-	case errors.As(err, &bad):
-		r.Refused, err = err.Error(), nil
-	case err == nil:
-		r.Plan, err = explain(ctx, conn, q.SQL, q.numberedParams())
+	if _, bad := errors.AsType[*Error](err); bad {
+		r.Refused = err.Error()
+		return r, nil
 	}
+	if err != nil {
+		return r, err
+	}
+	r.Plan, err = explain(ctx, conn, q.SQL, q.numberedParams())
 	return r, err
 }
 

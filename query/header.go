@@ -10,7 +10,7 @@ import (
 
 // annotationKeys are what a header may say.
 var annotationKeys = []string{
-	"name", "route", "param", "result", "ttl", "max_staleness", "depends", "doc", "example",
+	"name", "route", "param", "result", "ttl", "max_staleness", "stale_if_error", "depends", "doc", "example",
 }
 
 // severalTimes are the annotations that may be given more than once.
@@ -86,6 +86,8 @@ func (p *parser) annotation(line int, key, value string) {
 		p.q.TTL = p.duration(line, key, value)
 	case "max_staleness":
 		p.q.MaxStaleness = p.duration(line, key, value)
+	case "stale_if_error":
+		p.q.StaleIfError = p.duration(line, key, value)
 	case "depends":
 		p.depends(line, value)
 	case "doc":

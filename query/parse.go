@@ -74,7 +74,7 @@ func (p *parser) checkWrite() {
 	if p.seen["result"] == 0 {
 		p.q.Result = ResultOne
 	}
-	for _, key := range []string{"ttl", "max_staleness", "depends"} {
+	for _, key := range []string{"ttl", "max_staleness", "stale_if_error", "depends"} {
 		if line := p.seen[key]; line != 0 {
 			p.add(line, "a %s is never cached: it has no %s", p.q.Method, key)
 		}

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/jackc/pgx/v5"
-
 	"freshet/query/analysis"
 )
 
@@ -39,7 +37,7 @@ type pinValue struct {
 const MaxTags = 64
 
 // Plan derives what a read depends on from its statement. What the file declares with depends is added to that: it is for what
-// cannot be seen, a function that reads tables. Errors are *Error.
+// cannot be seen, a function that reads tables. An error is one or more [*Error]s, joined.
 func (q *Query) Plan(c *analysis.Catalog) (*Plan, error) {
 	r, err := analysis.Analyze(c, q.SQL)
 	if err != nil {
@@ -53,23 +51,21 @@ func (q *Query) Plan(c *analysis.Catalog) (*Plan, error) {
 	for _, d := range r.Dependencies {
 		plan.Needs = append(plan.Needs, q.derived(d))
 	}
-	for _, d := range q.Depends {
-		need, err := q.declared(c, d)
-		if err != nil {
-			return nil, err
-		}
-		if !plan.covers(need) {
-			plan.Needs = append(plan.Needs, need)
-		}
-	}
+	p := &problems{file: q.File}
+	q.addDeclared(plan, c, p)
+	checked := map[*analysis.Relation]bool{}
 	for _, n := range plan.Needs {
-		if r := c.Find(n.Schema, n.Table); !r.Identified() {
-			return nil, &Error{File: q.File, Line: q.line, Msg: fmt.Sprintf("the table %s has no replica identity, so that publishing it would make "+
-				"its updates fail: run ALTER TABLE %s REPLICA IDENTITY FULL", r, pgx.Identifier{r.Schema, r.Name}.Sanitize())}
+		r := c.Find(n.Schema, n.Table)
+		if err := r.Identified(); err != nil && !checked[r] {
+			p.add(q.line, "%v", err)
 		}
+		checked[r] = true
 	}
-	if len(plan.Needs) == 0 {
-		return nil, &Error{File: q.File, Line: q.line, Msg: "reads no table: there is nothing to cache"}
+	if len(plan.Needs) == 0 && len(p.errs) == 0 {
+		p.add(q.line, "reads no table: there is nothing to cache")
+	}
+	if err := p.join(); err != nil {
+		return nil, err
 	}
 	return plan, nil
 }
@@ -94,24 +90,6 @@ func (q *Query) derived(d analysis.Dependency) Need {
 // numbered is the index of the parameter that is $n in the statement.
 func (q *Query) numbered(n int) int {
 	return slices.IndexFunc(q.Params, func(p Param) bool { return p.n == n })
-}
-
-// declared makes a need of a depends line. Any column of the table may matter then.
-func (q *Query) declared(c *analysis.Catalog, d Dependency) (Need, error) {
-	r := c.Find(d.Schema, d.Table)
-	if r == nil {
-		return Need{}, &Error{File: q.File, Line: d.Line, Msg: "depends: there is no table " + d.full()}
-	}
-	n := Need{Schema: r.Schema, Table: r.Name}
-	for _, p := range d.Columns {
-		value := pinValue{param: -1, text: p.Const}
-		if p.Param != "" {
-			value.param = slices.IndexFunc(q.Params, func(param Param) bool { return param.Name == p.Param })
-		}
-		n.Columns = append(n.Columns, p.Column)
-		n.values = append(n.values, []pinValue{value})
-	}
-	return n, nil
 }
 
 // covers tells whether whatever clears the need clears one of the plan's, whichever columns change.

@@ -57,65 +57,6 @@ func TestPrepareNamesTheLine(t *testing.T) {
 	}
 }
 
-// A dependency through which no change would arrive, or whose pins compare as text what Postgres compares as values, is
-// refused before anything is cached under it.
-func TestPrepareChecksDependencies(t *testing.T) {
-	db := testenv.Postgres(t)
-	db.Exec(t, `
-		CREATE TYPE mood AS ENUM ('good', 'bad');
-		CREATE COLLATION blind (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-		CREATE TABLE blogs (id bigint, n int, title text, v varchar(9), price numeric, on_ boolean, at timestamptz, day date,
-			u uuid, c char(3), m mood, folded text COLLATE blind, tags text[]);
-		CREATE SCHEMA other; CREATE TABLE other.things (id int); CREATE TABLE "Odd" ("Id" int);
-		CREATE VIEW a_view AS SELECT * FROM blogs; CREATE MATERIALIZED VIEW a_copy AS SELECT * FROM blogs;
-		CREATE UNLOGGED TABLE fleeting (id int);
-		CREATE TABLE parent (id int); CREATE TABLE child () INHERITS (parent);
-		CREATE TABLE parts (id int) PARTITION BY LIST (id); CREATE TABLE part PARTITION OF parts DEFAULT`)
-	conn := db.Conn(t)
-	for depends, want := range map[string]string{
-		`blogs(id), blogs(n = :id), blogs(title = :s), blogs(v = :s), blogs(day = :d), blogs(u = :u)`: "",
-		`blogs(m = 'good'), blogs(m = :s), blogs(on_ = true), blogs(id = 7), other.things(id)`:        "",
-		`"Odd"("Id" = :id), public.blogs(), child(id)`:                                                "",
-		`blog()`:          "there is no table blog",
-		`nowhere.blogs()`: "there is no table nowhere.blogs",
-		`things()`:        "there is no table things",
-		`Odd()`:           "there is no table odd",
-		`blogs(titel=:s)`: `the table blogs has no column titel; did you mean "title"?`,
-		`blogs(price = 5)`: "blogs(price) pins a column of type numeric, whose equal values can be written differently; " +
-			"use blogs()",
-		`blogs(at = 'x')`:           "of type timestamp with time zone",
-		`blogs(c = :s)`:             "of type character",
-		`blogs(folded = :s)`:        "of type text",
-		`blogs(tags = :s)`:          "of type text[]",
-		`blogs(title = :id)`:        "blogs(title) has the type text, but the parameter id is bigint",
-		`blogs(id = :s)`:            "blogs(id) has the type bigint, but the parameter s is text",
-		`blogs(id = 'x')`:           `blogs(id) has the type bigint, which has no value written "x"`,
-		`blogs(on_ = 'true')`:       `which has no value written "true"`,
-		`blogs(u = 'ABC')`:          `which has no value written "ABC"`,
-		`a_view()`:                  "a_view is a view",
-		`a_copy()`:                  "a_copy is a materialized view",
-		`fleeting()`:                "fleeting is an unlogged or temporary table",
-		`pg_catalog.pg_class()`:     "belongs to Postgres",
-		`parent()`:                  "other tables inherit from parent",
-		`parts()`:                   "parts is partitioned or a partition",
-		`part()`:                    "part is partitioned or a partition",
-		`blogs(id), nothing(), x()`: "there is no table nothing\nt.sql:8: depends: there is no table x",
-	} {
-		t.Run(depends, func(t *testing.T) {
-			q, err := query.Parse("t.sql", []byte("-- name: t\n-- route: GET /{id}\n-- param: id bigint\n-- param: s text\n"+
-				"-- param: d date\n-- param: u uuid\n-- result: one\n-- depends: "+depends+"\nSELECT :id, :s, :d, :u AS u"))
-			require.NoError(t, err)
-			err = q.Prepare(t.Context(), conn)
-			if want == "" {
-				require.NoError(t, err)
-				return
-			}
-			require.ErrorContains(t, err, want)
-			require.ErrorContains(t, err, "t.sql:8: depends: ")
-		})
-	}
-}
-
 // A server that is gone is not the file's fault.
 func TestPrepareWithoutServer(t *testing.T) {
 	conn := testenv.Postgres(t).Conn(t)

@@ -12,7 +12,8 @@
 //	-- result: many                             many: a JSON array; one: a JSON object, or no row
 //	-- ttl: 10m                                 reads only; 5m unless said
 //	-- max_staleness: 2s                        reads only; the server's own unless said
-//	-- depends: blogs(status)                   reads only, at least one; see [Dependency]; several lines add up
+//	-- stale_if_error: 1m                       reads only; while Postgres is down an answer may be older by as much; 0 unless said
+//	-- depends: blogs(status)                   reads only; see [Dependency]; several lines add up
 //	-- doc: One sentence for people.
 //	-- example: /blogs?limit=5                  a path to try
 //
@@ -45,6 +46,7 @@ type Query struct {
 
 	TTL          time.Duration // how long a result is kept; 0 for a write
 	MaxStaleness time.Duration // how far behind a cached answer may be; 0: the server's setting
+	StaleIfError time.Duration // by how much more while Postgres is down
 	Depends      []Dependency  // what a read depends on; nil for a write
 
 	// SQL is the statement with each :name rewritten to $n::type. Line breaks are where they were in the file.

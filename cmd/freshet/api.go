@@ -58,6 +58,7 @@ func runAPI(ctx context.Context, db config.Database, redis config.Redis, source 
 	a, err := api.New(ctx, api.Config{
 		Addr: c.Addr, Pool: pool, Store: cache.NewRedis(client, cache.DefaultPrefix), Queries: queries,
 		Source: source.Name, Publication: source.Publication, AdminToken: c.AdminToken, MaxStaleness: c.MaxStaleness,
+		PositionCookie: c.PositionCookie, MaxWaiting: c.MaxWaiting,
 		ConnectionTimeout: db.ConnectionTimeout, CommandTimeout: db.CommandTimeout,
 		BodyLimit: c.BodyLimit, RequestTimeout: c.RequestTimeout, DrainTimeout: c.DrainTimeout,
 		Version: version, Log: log,

@@ -136,7 +136,7 @@ func (s *devSettings) startProcesses(ctx context.Context, r *running, log *slog.
 	r.start("invalidator", func(ctx context.Context) error {
 		return runInvalidator(ctx, s.db, s.redis, s.nats, s.source, log, func(state cache.State) {
 			notify(states)
-			if len(state.Generations) > 0 && !state.At.IsZero() {
+			if len(state.Generations) > 1 && !state.At.IsZero() { // one is that of the definitions
 				notify(shapes)
 			}
 		})

@@ -20,6 +20,9 @@ type API struct {
 	AdminToken   string        // bearer token of writes and admin calls; empty: they are refused
 	MaxStaleness time.Duration // a cached answer may be this far behind, if the request says nothing
 
+	PositionCookie bool // keep the position of a browser's writes in a cookie
+	MaxWaiting     int  // requests that may wait for a connection to Postgres
+
 	BodyLimit      int64         // bytes of a request body
 	RequestTimeout time.Duration // for one request, waiting included
 	DrainTimeout   time.Duration // for requests in progress when the process is told to stop
@@ -38,6 +41,10 @@ func (a *API) Register(s *Set) {
 		Validate("a token of visible ASCII characters", isBearerToken))
 	s.Duration(&a.MaxStaleness, "max-staleness", "FRESHET_MAX_STALENESS", 5*time.Second,
 		"how far behind a cached answer may be, unless the request asks for less", AtLeast(time.Millisecond))
+	s.Bool(&a.PositionCookie, "position-cookie", "FRESHET_POSITION_COOKIE", false,
+		"keep the position of a browser's writes in a cookie, so that its reads see them")
+	s.Int(&a.MaxWaiting, "max-waiting", "FRESHET_MAX_WAITING", 1000,
+		"how many requests may wait for a connection to Postgres; beyond, they get 503", Between(1, 1000000))
 	s.Bytes(&a.BodyLimit, "body-limit", "FRESHET_BODY_LIMIT", 1<<20,
 		"largest request body", Between[int64](1, 1<<30))
 	s.Duration(&a.RequestTimeout, "request-timeout", "FRESHET_REQUEST_TIMEOUT", 35*time.Second,

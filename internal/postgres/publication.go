@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// ErrNotMigrated says that the database lacks the tables of the schema freshet.
-var ErrNotMigrated = errors.New("the schema freshet is missing in this database: run `freshet migrate up` on it")
+// ErrNotMigrated says that the database lacks the tables of the schema freshet, or has older ones.
+var ErrNotMigrated = errors.New("the schema freshet is missing in this database, or older than this program: run `freshet migrate up` on it")
 
 // EnsurePublication creates the publication if it is missing, with the table freshet.shapes: the list of shapes rides the
 // log (rule 5). A publication must exist before the slot that streams it: pgoutput looks it up as of the change.
@@ -20,7 +20,7 @@ func EnsurePublication(ctx context.Context, db Beginner, name string) error {
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		var migrated, exists bool
 		// The lock serializes everybody who changes the publication: a concurrent ALTER fails ("tuple concurrently updated").
-		err := tx.QueryRow(ctx, `SELECT to_regclass('freshet.shapes') IS NOT NULL AND to_regclass('freshet.continuity') IS NOT NULL
+		err := tx.QueryRow(ctx, `SELECT to_regclass('freshet.definitions') IS NOT NULL
 			FROM pg_advisory_xact_lock($1)`, int64(publicationLock)).Scan(&migrated)
 		if err == nil {
 			err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = $1)`, name).Scan(&exists)
@@ -96,6 +96,25 @@ func AddToPublication(ctx context.Context, conn Execer, publication, schema, tab
 		return false, fmt.Errorf("add %s.%s to publication %s: %w%s", schema, table, publication, err, privilegeHint(err))
 	}
 	return false, nil
+}
+
+// DropFromPublication takes a table out of the publication; one that is not in it, or is gone, is passed over.
+func DropFromPublication(ctx context.Context, conn Execer, publication, schema, table string) error {
+	var member bool
+	err := conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid
+			JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE p.pubname = $1 AND n.nspname = $2 AND c.relname = $3)`, publication, schema, table).Scan(&member)
+	if err != nil {
+		return fmt.Errorf("look for %s.%s in publication %s: %w", schema, table, publication, err)
+	}
+	if !member {
+		return nil
+	}
+	sql := fmt.Sprintf("ALTER PUBLICATION %s DROP TABLE %s", pgx.Identifier{publication}.Sanitize(), pgx.Identifier{schema, table}.Sanitize())
+	if _, err := conn.Exec(ctx, sql); err != nil {
+		return fmt.Errorf("drop %s.%s from publication %s: %w%s", schema, table, publication, err, privilegeHint(err))
+	}
+	return nil
 }
 
 // IsCode tells whether err is an error of the server with this SQLSTATE.

@@ -4,8 +4,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // The sizes of the headers that begin each WAL page (src/include/access/xlog_internal.h): the first page of a segment
@@ -50,4 +52,22 @@ func (g WALGeometry) End(insert uint64) uint64 {
 		return insert - shortPageHeader
 	}
 	return insert
+}
+
+// EndColumns are two columns of a SELECT that say where the WAL ends, and on which timeline: the name of a WAL file begins with it.
+const EndColumns = "pg_current_wal_insert_lsn()::text, left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
+
+// ParseEnd reads EndColumns.
+func (g WALGeometry) ParseEnd(position, timeline string) (end uint64, tli uint32, err error) {
+	high, low, ok := strings.Cut(position, "/")
+	h, err := strconv.ParseUint(high, 16, 32)
+	l, lowErr := strconv.ParseUint(low, 16, 32)
+	if err = errors.Join(err, lowErr); err != nil || !ok {
+		return 0, 0, fmt.Errorf("position %q of the WAL: %w", position, err)
+	}
+	n, err := strconv.ParseUint(timeline, 16, 32)
+	if err != nil {
+		return 0, 0, fmt.Errorf("timeline %q of the WAL: %w", timeline, err)
+	}
+	return g.End(h<<32 | l), uint32(n), nil
 }

@@ -9,6 +9,7 @@ package analysis
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -20,7 +21,8 @@ type Dependency struct {
 	Relation *Relation
 	// Pins are the columns that are pinned, sorted by name. None: any row of the table may count.
 	Pins []Pin
-	// Reads are the columns whose values can matter, sorted: an update that leaves all of them as they were alters nothing.
+	// Reads are the columns whose values can matter, sorted: an update that leaves all of them as they were alters nothing. It may be
+	// empty, but is never nil. There are no generated columns among them, but those that they are made of.
 	Reads []string
 }
 
@@ -94,15 +96,18 @@ type occurrence struct {
 
 // read marks a column as read. The log does not have a generated column: that it has changed shows in those that it is made of.
 func (o *occurrence) read(column string) {
-	o.reads[column] = true
-	if c := o.relation.column(column); c != nil && c.Generated && o.a.keeps(readGenerated) {
+	if c := o.relation.Column(column); c == nil || !c.Generated {
+		o.reads[column] = true
+	} else if o.a.keeps(readGenerated) {
 		o.readAll()
 	}
 }
 
 func (o *occurrence) readAll() {
 	for _, c := range o.relation.Columns {
-		o.reads[c.Name] = true
+		if !c.Generated {
+			o.reads[c.Name] = true
+		}
 	}
 }
 
@@ -121,26 +126,39 @@ func (a *analyzer) result() *Result {
 	for _, o := range a.occurrences {
 		d := Dependency{Relation: o.relation}
 		for column, values := range o.pins {
-			if c := o.relation.column(column); c.Generated {
-				a.warn("%s.%s is pinned, but it is generated and so not in the log: it cannot make the dependency finer", o.relation, column)
-				continue
-			} else if !c.Logged {
-				a.warn("%s.%s is pinned, but the old row of a change does not have it (only %s), so it cannot make the dependency finer: "+
-					"run ALTER TABLE %s REPLICA IDENTITY FULL", o.relation, column, cmp.Or(o.relation.logged(), "nothing"), o.relation)
+			if why := o.relation.unpinnable(column); why != "" {
+				a.warnings = append(a.warnings, why)
 				continue
 			}
 			d.Pins = append(d.Pins, Pin{column, values})
 		}
-		slices.SortFunc(d.Pins, func(x, y Pin) int { return strings.Compare(x.Column, y.Column) })
-		for column := range o.reads {
-			d.Reads = append(d.Reads, column)
+		if caution := o.relation.Caution(); caution != "" {
+			a.warnings = append(a.warnings, caution)
 		}
+		slices.SortFunc(d.Pins, func(x, y Pin) int { return strings.Compare(x.Column, y.Column) })
+		d.Reads = slices.AppendSeq([]string{}, maps.Keys(o.reads))
 		slices.Sort(d.Reads)
 		all = append(all, d)
 	}
 	all = merge(all)
 	slices.SortStableFunc(all, func(x, y Dependency) int { return strings.Compare(x.Key(), y.Key()) })
 	return &Result{Dependencies: all, Warnings: dedupe(a.warnings), Opaque: dedupe(a.opaque)}
+}
+
+// unpinnable says why a column that is pinned is none that a change can be matched by, and what would help; "" if it is one.
+func (r *Relation) unpinnable(column string) string {
+	switch c := r.Column(column); {
+	case c.Generated:
+		return fmt.Sprintf("%s.%s is pinned, but it is generated and so not in the log: it cannot make the dependency finer", r, column)
+	case c.Logged:
+		return ""
+	}
+	remedy := "run ALTER TABLE " + r.sql() + " REPLICA IDENTITY FULL"
+	if leaf := r.vague(); leaf != nil {
+		remedy = everyPartition(leaf)
+	}
+	return fmt.Sprintf("%s.%s is pinned, but the old row of a change does not have it (only %s), so it cannot make the dependency finer: %s",
+		r, column, cmp.Or(r.logged(), "nothing"), remedy)
 }
 
 func merge(all []Dependency) []Dependency {

@@ -7,7 +7,7 @@ var Rules = map[string]rule{
 	"underLimit": underLimit, "underWindow": underWindow, "underDistinctOn": underDistinctOn, "sharedWith": sharedWith,
 	"readSelected": readSelected, "readWhere": readWhere, "readOn": readOn, "readUsing": readUsing,
 	"readGroup": readGroup, "readHaving": readHaving, "readOrder": readOrder, "readWindow": readWindow, "readOutwards": readOutwards,
-	"readRows": readRows, "readGenerated": readGenerated,
+	"readRows": readRows, "readGenerated": readGenerated, "partitionRoot": partitionRoot,
 }
 
 // AnalyzeWithout is Analyze without one of its rules.

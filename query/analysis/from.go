@@ -53,7 +53,7 @@ func (l *level) relation(v *pg.RangeVar) *source {
 		l.a.refuse("there is no table %s", v.GetRelname())
 		return s
 	}
-	if reason := r.refuse(); reason != "" {
+	if reason := l.a.catalog.Refusal(r); reason != "" {
 		l.a.refuse("%s %s", r, reason)
 		return s
 	}
@@ -62,25 +62,29 @@ func (l *level) relation(v *pg.RangeVar) *source {
 	}
 	if r.Kind == 'v' {
 		s.child = l.view(r)
-		s.columns = rename(r.names(), v.GetAlias())
+		s.columns = rename(r.Names(), v.GetAlias())
 		return s
 	}
 	if len(v.GetAlias().GetColnames()) > 0 {
 		// Other names for columns: as a subquery that gives them.
-		inner := &source{alias: r.Name, table: l.a.occur(r), columns: r.names()}
+		inner := &source{alias: r.Name, table: l.a.occur(r), columns: r.Names()}
 		s.child = &level{a: l.a, ctes: map[string]*cte{}, sources: []*source{inner}, pushable: true}
-		for _, c := range r.names() {
+		for _, c := range r.Names() {
 			inner.table.read(c)
 			s.child.outputs = append(s.child.outputs, output{c, ref{inner, c}})
 		}
-		s.columns = rename(r.names(), v.GetAlias())
+		s.columns = rename(r.Names(), v.GetAlias())
 		return s
 	}
-	s.table, s.columns = l.a.occur(r), r.names()
+	s.table, s.columns = l.a.occur(r), r.Names()
 	return s
 }
 
+// occur notes that a table is read. Of a partition the changes are those of the root of its tree: it is as if that were read.
 func (a *analyzer) occur(r *Relation) *occurrence {
+	if a.keeps(partitionRoot) {
+		r = a.catalog.Root(r)
+	}
 	o := &occurrence{a: a, relation: r, reads: map[string]bool{}, pins: map[string][]Value{}}
 	a.occurrences = append(a.occurrences, o)
 	return o
@@ -213,7 +217,7 @@ func only(sources []*source, name string) (r ref) {
 
 // read marks a column of the source as read, if it has one of that name.
 func (s *source) read(column string) {
-	if s.table != nil && s.table.relation.column(column) != nil {
+	if s.table != nil && s.table.relation.Column(column) != nil {
 		s.table.read(column)
 	}
 }

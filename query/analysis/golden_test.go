@@ -87,9 +87,6 @@ func analyzed(t *testing.T, c *analysis.Catalog, sql string) golden {
 	g := golden{Warnings: r.Warnings, Opaque: r.Opaque}
 	for _, d := range r.Dependencies {
 		out := dependency{Table: d.Relation.String(), Reads: d.Reads}
-		if out.Reads == nil {
-			out.Reads = []string{}
-		}
 		for _, p := range d.Pins {
 			if out.Pins == nil {
 				out.Pins = map[string][]string{}

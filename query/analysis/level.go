@@ -56,7 +56,7 @@ func (r ref) class() string {
 	case r.source == nil:
 		return ""
 	case r.source.table != nil:
-		if c := r.source.table.relation.column(r.column); c != nil {
+		if c := r.source.table.relation.Column(r.column); c != nil {
 			return c.Class
 		}
 	case r.source.child != nil:
@@ -70,7 +70,7 @@ func (r ref) typeName() string {
 	switch {
 	case r.source == nil:
 	case r.source.table != nil:
-		if c := r.source.table.relation.column(r.column); c != nil {
+		if c := r.source.table.relation.Column(r.column); c != nil {
 			return c.Type
 		}
 	case r.source.child != nil:

@@ -39,6 +39,8 @@ const (
 	readOutwards  // columns of outer levels
 	readRows      // all columns, by *
 	readGenerated // what a generated column is made of
+
+	partitionRoot // the changes of a partition have the name of the root of its tree
 )
 
 // keeps tells whether a rule holds.

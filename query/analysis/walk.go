@@ -157,6 +157,10 @@ func (w *walker) column(c *pg.ColumnRef) {
 		return
 	}
 	if slices.Contains(systemColumns, names[len(names)-1]) && w.system(names) {
+		if names[len(names)-1] == "tableoid" {
+			w.tableoid(names[:len(names)-1])
+			return
+		}
 		w.level.a.refuse("the system column %s changes with every update", names[len(names)-1])
 		return
 	}
@@ -180,6 +184,19 @@ func (w *walker) system(names []string) bool {
 		}
 	}
 	return true
+}
+
+// tableoid tells which table a row is in. For a row of a partitioned table that is a partition, and an update may move the row to
+// another one, so there every column counts. Of any other table it never changes. It is not looked up which table is meant: at worst
+// more is read than need be.
+func (w *walker) tableoid(of []string) {
+	for l, candidates := w.level, w.candidates; l != nil; l, candidates = l.outer, l.outerSources() {
+		for _, s := range candidates {
+			if s.table != nil && s.table.relation.Kind == 'p' && (len(of) == 0 || s.is(of)) {
+				s.readAll()
+			}
+		}
+	}
 }
 
 func (l *level) outerSources() []*source {

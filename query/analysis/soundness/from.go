@@ -101,6 +101,8 @@ func (g *generator) relation() relation {
 	all := g.schema.tables
 	if len(g.schema.views) > 0 && g.d.chance(15) {
 		all = g.schema.views
+	} else if len(g.schema.parts) > 0 && g.d.chance(15) {
+		all = g.schema.parts
 	}
 	t := pick(g.d, all)
 	return relation{name: t.name, schema: t.schema, cols: t.columns}

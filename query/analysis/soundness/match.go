@@ -13,11 +13,11 @@ type change struct {
 	old, new row
 }
 
-// row is what the log has of a row: the text of each column by its name; nil for NULL.
+// row is what the log has of a row: the text of each column by its name; nil for NULL. A column that it does not have is not there.
 type row map[string]*string
 
 // clears tells whether a change clears a result with these dependencies, by the rule of the invalidator: it belongs to the tags
-// of its old row and of its new one. An update that leaves all the columns that are read as they were clears nothing.
+// of its old row and of its new one. An update that leaves all the columns that are read or pinned as they were clears nothing.
 func clears(deps []analysis.Dependency, params []any, c change) bool {
 	return slices.ContainsFunc(deps, func(d analysis.Dependency) bool {
 		switch {
@@ -25,18 +25,28 @@ func clears(deps []analysis.Dependency, params []any, c change) bool {
 			return false
 		case c.op == "TRUNCATE":
 			return true
-		case c.op == "UPDATE" && !changed(d.Reads, c):
+		case c.op == "UPDATE" && !changed(append(pinned(d), d.Reads...), c):
 			return false
 		}
 		return c.old != nil && matches(d.Pins, params, c.old) || c.new != nil && matches(d.Pins, params, c.new)
 	})
 }
 
-// changed tells whether any of the columns differs between the old row and the new one.
+func pinned(d analysis.Dependency) []string {
+	var out []string
+	for _, p := range d.Pins {
+		out = append(out, p.Column)
+	}
+	return out
+}
+
+// changed tells whether any of the columns differs between the old row and the new one, or may differ: what is not known on either side
+// may have changed.
 func changed(columns []string, c change) bool {
 	return slices.ContainsFunc(columns, func(name string) bool {
-		before, after := c.old[name], c.new[name]
-		return (before == nil) != (after == nil) || before != nil && *before != *after
+		before, known := c.old[name]
+		after, there := c.new[name]
+		return !known || !there || (before == nil) != (after == nil) || before != nil && *before != *after
 	})
 }
 

@@ -38,7 +38,21 @@ func TestClears(t *testing.T) {
 		"update away from it":       {pinned, change{"app.t", "UPDATE", row{"k": value("a")}, row{"k": value("b")}}, true},
 		"update towards it":         {pinned, change{"app.t", "UPDATE", row{"k": nil}, row{"k": value("a")}}, true},
 		"update of what is not read": {
-			pinned, change{"app.t", "UPDATE", row{"k": value("a"), "v": value("1")}, row{"k": value("a"), "v": value("2")}}, false,
+			pinned, change{"app.t", "UPDATE", row{"id": value("1"), "k": value("a"), "v": value("1")},
+				row{"id": value("1"), "k": value("a"), "v": value("2")}}, false,
+		},
+		"update, old row not known":           {pinned, change{"app.t", "UPDATE", row{}, row{"id": value("1"), "k": value("b")}}, true},
+		"update to NULL, old value not known": {whole, change{"app.t", "UPDATE", row{}, row{"id": nil}}, true},
+		"update, column that is read not known": {
+			pinned, change{"app.t", "UPDATE", row{"k": value("a")}, row{"id": value("1"), "k": value("a")}}, true,
+		},
+		"update of what is pinned and not read": {
+			[]analysis.Dependency{{Relation: relation, Reads: []string{}, Pins: pinned[0].Pins}},
+			change{"app.t", "UPDATE", row{"k": value("a")}, row{"k": value("b")}}, true,
+		},
+		"update of a result that reads no column": {
+			[]analysis.Dependency{{Relation: relation, Reads: []string{}}},
+			change{"app.t", "UPDATE", row{"k": value("a")}, row{"k": value("b")}}, false,
 		},
 		"update to NULL":       {whole, change{"app.t", "UPDATE", row{"id": value("1")}, row{"id": nil}}, true},
 		"element of a list":    {list, change{"app.t", "INSERT", nil, row{"k": value("y")}}, true},
@@ -48,6 +62,42 @@ func TestClears(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { assert.Equal(t, test.want, clears(test.deps, params, test.c)) })
+	}
+}
+
+// What the log has of an old row is its replica identity: of a row in a partition, that of the partition.
+func TestKnown(t *testing.T) {
+	value := func(s string) *string { return &s }
+	columns := []column{{name: "id", kind: integer}, {name: `"Mix"`, kind: text}, {name: "v", kind: text}}
+	plain := &table{columns: columns, key: []string{"id", `"Mix"`}}
+	full := &table{columns: columns, key: []string{"id"}, identityFull: true}
+	parts := &table{columns: columns, key: []string{"id"}, parts: &partitioning{leaves: map[string]bool{"full": true, "key": false}}}
+	old := row{"id": value("1"), "Mix": value("x"), "v": nil}
+	moved := row{"id": value("2"), "Mix": value("x"), "v": nil}
+	for name, test := range map[string]struct {
+		t       *table
+		leaf    string
+		op      string
+		new     row
+		want    row
+		nothing bool
+	}{
+		"full":                                {full, "", "UPDATE", moved, old, false},
+		"key":                                 {plain, "", "UPDATE", old, row{"id": value("1"), "Mix": value("x")}, false},
+		"key, deleted":                        {plain, "", "DELETE", nil, row{"id": value("1"), "Mix": value("x")}, false},
+		"a partition with all of the row":     {parts, "full", "UPDATE", old, row{"id": value("1"), "Mix": value("x")}, false},
+		"a partition with the key, deleted":   {parts, "key", "DELETE", nil, row{"id": value("1")}, false},
+		"a partition with the key, changed":   {parts, "key", "UPDATE", moved, row{"id": value("1")}, false},
+		"a partition with the key, unchanged": {parts, "key", "UPDATE", old, row{}, false},
+		"inserted":                            {parts, "key", "INSERT", old, nil, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := change{op: test.op, old: old, new: test.new}
+			if test.nothing {
+				c.old = nil
+			}
+			assert.Equal(t, test.want, test.t.known(test.leaf, c))
+		})
 	}
 }
 

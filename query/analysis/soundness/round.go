@@ -241,7 +241,7 @@ func clearedBy(deps []analysis.Dependency, params []any, changes []change) (clea
 // returns the results of those before it.
 func (r *round) observe(ctx context.Context) ([]change, []string, error) {
 	batch := &pgx.Batch{}
-	batch.Queue("SELECT relation, op, old, new FROM freshet_log.changes ORDER BY seq")
+	batch.Queue(readChanges)
 	for _, c := range r.queries {
 		batch.Queue(c.name, c.params...)
 	}
@@ -266,31 +266,32 @@ func (r *round) observe(ctx context.Context) ([]change, []string, error) {
 	return changes, results, nil
 }
 
+const readChanges = "SELECT relation, leaf, op, old, new FROM freshet_log.changes ORDER BY seq"
+
 // changes reads rows of the log.
 func (r *round) changes(rows pgx.Rows) ([]change, error) {
 	var c change
+	var leaf string
 	var before, after []*string
 	var out []change
-	_, err := pgx.ForEachRow(rows, []any{&c.relation, &c.op, &before, &after}, func() error {
-		c.old, c.new = r.row(c.relation, before), r.row(c.relation, after)
+	_, err := pgx.ForEachRow(rows, []any{&c.relation, &leaf, &c.op, &before, &after}, func() error {
+		at := slices.IndexFunc(r.schema.tables, func(t *table) bool { return t.full() == c.relation })
+		t := r.schema.tables[at]
+		c.old, c.new = t.row(before), t.row(after)
+		c.old = t.known(leaf, c)
 		out = append(out, c)
 		return nil
 	})
 	return out, err
 }
 
-func (r *round) row(relation string, values []*string) row {
+func (t *table) row(values []*string) row {
 	if values == nil {
 		return nil
 	}
 	out := row{}
-	for _, t := range r.schema.tables {
-		if t.full() != relation {
-			continue
-		}
-		for i, c := range t.logged() {
-			out[strings.Trim(c.name, `"`)] = values[i]
-		}
+	for i, c := range t.logged() {
+		out[bare(c.name)] = values[i]
 	}
 	return out
 }

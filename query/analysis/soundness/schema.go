@@ -11,6 +11,9 @@ type table struct {
 	schema, name string
 	columns      []column
 	view         bool
+	key          []string // the primary key
+	identityFull bool     // REPLICA IDENTITY FULL; else it is the key
+	parts        *partitioning
 }
 
 // full is schema.name.
@@ -21,6 +24,7 @@ func (t *table) full() string { return t.schema + "." + t.name }
 type schema struct {
 	tables []*table
 	views  []*table
+	parts  []*table // partitions, that can be read by themselves
 	ddl    []string
 }
 
@@ -32,7 +36,7 @@ func newSchema(d *draw) *schema {
 	s := &schema{ddl: []string{
 		"DROP SCHEMA IF EXISTS app, other, freshet_log CASCADE", "CREATE SCHEMA app", "CREATE SCHEMA other", "CREATE SCHEMA freshet_log",
 		strings.Trim(types, "\n;"),
-		"CREATE TABLE freshet_log.changes (seq bigserial, relation text, op text, old text[], new text[])",
+		changesSQL,
 	}}
 	for _, name := range [][2]string{{"app", "t0"}, {"app", "t1"}, {"other", "t0"}} {
 		s.addTable(d, name[0], name[1])
@@ -42,7 +46,10 @@ func newSchema(d *draw) *schema {
 
 // addTable adds a table with a key, two to four other columns and six rows.
 func (s *schema) addTable(d *draw, schema, name string) {
-	t := &table{schema: schema, name: name, columns: []column{{name: "id", kind: pick(d, []*kind{integer, bigint}), notNull: true}}}
+	t := &table{
+		schema: schema, name: name, key: []string{"id"},
+		columns: []column{{name: "id", kind: pick(d, []*kind{integer, bigint}), notNull: true}},
+	}
 	free := slices.Clone(names)
 	for range 2 + d.n(3) {
 		i := d.n(len(free))
@@ -57,6 +64,9 @@ func (s *schema) addTable(d *draw, schema, name string) {
 			c.kind = pick(d, plainKinds)
 		}
 		t.columns = append(t.columns, c)
+	}
+	if d.chance(35) {
+		t.partition(d)
 	}
 	definitions, base := make([]string, len(t.columns)), "id"
 	for _, c := range t.columns {
@@ -73,8 +83,13 @@ func (s *schema) addTable(d *draw, schema, name string) {
 			definitions[i] += " GENERATED ALWAYS AS (" + base + " % 3 + 1) STORED"
 		}
 	}
-	s.ddl = append(s.ddl, fmt.Sprintf("CREATE TABLE %s (%s, PRIMARY KEY (id))", t.full(), strings.Join(definitions, ", ")),
-		"ALTER TABLE "+t.full()+" REPLICA IDENTITY "+pick(d, []string{"FULL", "FULL", "DEFAULT"}))
+	if t.parts != nil {
+		s.addPartitioned(d, t, definitions)
+	} else {
+		t.identityFull = d.chance(65)
+		s.ddl = append(s.ddl, fmt.Sprintf("CREATE TABLE %s (%s, PRIMARY KEY (id))", t.full(), strings.Join(definitions, ", ")),
+			"ALTER TABLE "+t.full()+" REPLICA IDENTITY "+map[bool]string{true: "FULL", false: "DEFAULT"}[t.identityFull])
+	}
 	for id := range 6 {
 		s.ddl = append(s.ddl, insert(d, t, id+1, ""))
 	}
@@ -82,8 +97,12 @@ func (s *schema) addTable(d *draw, schema, name string) {
 	s.tables = append(s.tables, t)
 }
 
+// changesSQL makes the log. leaf is the partition, or the table itself, that a row is in.
+const changesSQL = "CREATE TABLE freshet_log.changes (seq bigserial, relation text, leaf text, op text, old text[], new text[])"
+
 // triggers log every row as the replication log would print it, with what format() prints: text as the types' output functions
 // make it, where a cast to text would say true for t and trim a char(3). Generated columns are left out there too.
+// The triggers of a partitioned table are those of its partitions; a row that moves is deleted and inserted, as in the log.
 func triggers(t *table) []string {
 	function := "freshet_log." + t.schema + "_" + t.name
 	row := func(record string) string {
@@ -96,7 +115,7 @@ func triggers(t *table) []string {
 	}
 	return []string{
 		fmt.Sprintf(`CREATE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-			INSERT INTO freshet_log.changes (relation, op, old, new) VALUES ('%s', TG_OP,
+			INSERT INTO freshet_log.changes (relation, leaf, op, old, new) VALUES ('%s', TG_TABLE_NAME, TG_OP,
 				CASE WHEN TG_OP IN ('UPDATE', 'DELETE') THEN %s END, CASE WHEN TG_OP IN ('UPDATE', 'INSERT') THEN %s END);
 			RETURN NULL; END $$`, function, t.full(), row("OLD"), row("NEW")),
 		fmt.Sprintf("CREATE TRIGGER log AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION %s()", t.full(), function),

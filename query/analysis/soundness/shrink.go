@@ -171,7 +171,7 @@ func (s *shrinker) run(ctx context.Context, q query, f *StaleError) ([]change, e
 	if _, err := s.conn.Exec(ctx, strings.Join(f.Write, "; ")); err != nil {
 		return nil, err
 	}
-	rows, err := s.conn.Query(ctx, "SELECT relation, op, old, new FROM freshet_log.changes ORDER BY seq")
+	rows, err := s.conn.Query(ctx, readChanges)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +192,8 @@ func (s *schema) neededFor(f *StaleError) []string {
 		case strings.Contains(sql, "freshet_log") || words[0] == "INSERT":
 			continue
 		case words[1] == "VIEW" || words[1] == "TABLE":
-			name = words[2][strings.Index(words[2], ".")+1:]
+			// A partition, t0_1, is needed for the table that it belongs to.
+			name, _, _ = strings.Cut(words[2][strings.Index(words[2], ".")+1:], "_")
 		}
 		if strings.Contains(text, name) {
 			out = append(out, sql)

@@ -49,13 +49,16 @@ func loadWorkload(t *testing.T, r *round, folder string) {
 	t.Helper()
 	sql, err := os.ReadFile(filepath.Join(folder, "schema.sql"))
 	require.NoError(t, err)
-	_, err = r.conn.Exec(t.Context(), string(sql)+"; CREATE SCHEMA freshet_log; "+
-		"CREATE TABLE freshet_log.changes (seq bigserial, relation text, op text, old text[], new text[])")
+	_, err = r.conn.Exec(t.Context(), string(sql)+"; CREATE SCHEMA freshet_log; "+changesSQL)
 	require.NoError(t, err)
 	r.catalog, err = analysis.ReadCatalog(t.Context(), r.conn)
 	require.NoError(t, err)
 	for _, name := range tableNames(t.Context(), t, r.conn) {
 		tbl := &table{schema: "public", name: name}
+		err = r.conn.QueryRow(t.Context(), `SELECT c.relreplident = 'f', ARRAY(SELECT a.attname::text FROM pg_index i
+			JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey) WHERE i.indrelid = c.oid AND i.indisprimary)
+			FROM pg_class c WHERE c.oid = to_regclass($1)`, "public."+name).Scan(&tbl.identityFull, &tbl.key)
+		require.NoError(t, err)
 		for _, c := range r.catalog.Find("public", name).Columns {
 			tbl.columns = append(tbl.columns, column{name: c.Name, generated: c.Generated})
 		}

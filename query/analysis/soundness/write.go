@@ -32,7 +32,11 @@ func newStatement(d *draw, t *table) string {
 		}
 		return insert(d, t, 1+d.n(9), conflict)
 	case 2:
-		return fmt.Sprintf("DELETE FROM %s WHERE %s", t.full(), someRows(d, t))
+		from := t.full()
+		if t.parts != nil && d.chance(30) {
+			from += "_" + pick(d, []string{"1", "2"})
+		}
+		return fmt.Sprintf("DELETE FROM %s WHERE %s", from, someRows(d, t))
 	case 3:
 		return fmt.Sprintf("UPDATE %s SET id = %d WHERE id = %d AND NOT EXISTS (SELECT FROM %[1]s WHERE id = %[2]d)",
 			t.full(), 1+d.n(9), 1+d.n(9))
@@ -68,7 +72,14 @@ func insert(d *draw, t *table, id int, conflict string) string {
 		for _, c := range t.logged()[1:] {
 			row = append(row, newValue(d, c))
 		}
+		if t.parts != nil {
+			values = append(values, insertNew(t, row))
+			continue
+		}
 		values = append(values, "("+strings.Join(row, ", ")+")")
+	}
+	if t.parts != nil {
+		return strings.Join(values, "; ")
 	}
 	return fmt.Sprintf("INSERT INTO %s (%s) VALUES %s%s", t.full(), strings.Join(columns, ", "), strings.Join(values, ", "), conflict)
 }

@@ -45,7 +45,36 @@ CREATE TABLE by_nothing (id int PRIMARY KEY, k text);
 ALTER TABLE by_nothing REPLICA IDENTITY NOTHING;
 CREATE TABLE no_key (a int, b int);
 
+-- Partitioned tables: with the key for an identity, with the whole row two levels deep (of which one partition has its columns in
+-- another order), with this here and that there, with no partition yet, by an index, with none.
+CREATE TABLE parts (id int, year int, PRIMARY KEY (id, year)) PARTITION BY LIST (year);
+CREATE TABLE parts_2024 PARTITION OF parts FOR VALUES IN (2024);
+CREATE TABLE sales (id bigint, region text, day date, k text, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+CREATE TABLE sales_east PARTITION OF sales FOR VALUES IN ('east');
+CREATE TABLE sales_rest PARTITION OF sales DEFAULT PARTITION BY HASH (id);
+CREATE TABLE sales_rest_0 PARTITION OF sales_rest FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+CREATE TABLE sales_rest_1 (gone int, k text, day date, region text NOT NULL, id bigint NOT NULL);
+ALTER TABLE sales_rest_1 DROP COLUMN gone;
+ALTER TABLE sales_rest ATTACH PARTITION sales_rest_1 FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+ALTER TABLE sales_east REPLICA IDENTITY FULL;
+ALTER TABLE sales_rest_0 REPLICA IDENTITY FULL;
+ALTER TABLE sales_rest_1 REPLICA IDENTITY FULL;
+CREATE TABLE ledger (id int PRIMARY KEY, k text) PARTITION BY RANGE (id);
+ALTER TABLE ledger REPLICA IDENTITY FULL; -- which means nothing
+CREATE TABLE ledger_old PARTITION OF ledger FOR VALUES FROM (MINVALUE) TO (100);
+CREATE TABLE "Ledger new" PARTITION OF ledger FOR VALUES FROM (100) TO (MAXVALUE);
+ALTER TABLE ledger_old REPLICA IDENTITY FULL;
+CREATE TABLE unparted (id int PRIMARY KEY, k text) PARTITION BY HASH (id);
+CREATE TABLE by_part_index (id int PRIMARY KEY, k text NOT NULL) PARTITION BY HASH (id);
+CREATE TABLE by_part_index_0 PARTITION OF by_part_index FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+CREATE UNIQUE INDEX by_part_index_0_k ON by_part_index_0 (k);
+ALTER TABLE by_part_index_0 REPLICA IDENTITY USING INDEX by_part_index_0_k;
+CREATE TABLE by_part_nothing (id int PRIMARY KEY, k text) PARTITION BY HASH (id);
+CREATE TABLE by_part_nothing_0 PARTITION OF by_part_nothing FOR VALUES WITH (MODULUS 1, REMAINDER 0);
+ALTER TABLE by_part_nothing_0 REPLICA IDENTITY NOTHING;
+
 -- Views.
+CREATE VIEW eastern AS SELECT id, k FROM sales_east;
 CREATE VIEW published AS SELECT id, title, author FROM blogs WHERE status = 'published';
 CREATE VIEW published_by (writer, headline) AS SELECT author, title FROM published;
 CREATE VIEW per_author AS SELECT author, count(*) AS n FROM blogs GROUP BY author;
@@ -62,8 +91,21 @@ CREATE SERVER far FOREIGN DATA WRAPPER nowhere;
 CREATE FOREIGN TABLE distant (id int) SERVER far;
 CREATE TABLE secret (id int PRIMARY KEY, owner text);
 ALTER TABLE secret ENABLE ROW LEVEL SECURITY;
-CREATE TABLE parts (id int, year int, PRIMARY KEY (id, year)) PARTITION BY LIST (year);
-CREATE TABLE parts_2024 PARTITION OF parts FOR VALUES IN (2024);
+CREATE TABLE outsourced (id int) PARTITION BY LIST (id);
+CREATE TABLE outsourced_here PARTITION OF outsourced FOR VALUES IN (1);
+CREATE FOREIGN TABLE outsourced_far PARTITION OF outsourced FOR VALUES IN (2) SERVER far;
+CREATE TABLE hasty (id int PRIMARY KEY) PARTITION BY LIST (id);
+CREATE TABLE hasty_1 PARTITION OF hasty FOR VALUES IN (1) PARTITION BY LIST (id);
+CREATE UNLOGGED TABLE hasty_1_1 PARTITION OF hasty_1 FOR VALUES IN (1);
+CREATE TABLE guarded (id int PRIMARY KEY) PARTITION BY LIST (id);
+CREATE TABLE guarded_1 PARTITION OF guarded FOR VALUES IN (1);
+CREATE TABLE guarded_2 PARTITION OF guarded FOR VALUES IN (2);
+ALTER TABLE guarded_1 ENABLE ROW LEVEL SECURITY;
+CREATE TABLE private (id int PRIMARY KEY) PARTITION BY LIST (id);
+CREATE TABLE private_1 PARTITION OF private FOR VALUES IN (1);
+ALTER TABLE private ENABLE ROW LEVEL SECURITY;
+CREATE TEMPORARY TABLE scratches (id int PRIMARY KEY) PARTITION BY LIST (id);
+CREATE TEMPORARY TABLE scratch_1 PARTITION OF scratches FOR VALUES IN (1);
 CREATE TABLE parent (id int PRIMARY KEY);
 CREATE TABLE child () INHERITS (parent);
 CREATE SEQUENCE counter;

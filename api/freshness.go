@@ -1,0 +1,172 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/labstack/echo/v4"
+
+	"freshet/cache"
+	"freshet/events"
+	"freshet/internal/postgres"
+)
+
+// directives are what a request's Cache-Control asks for (RFC 9111, section 5.2.1). What is malformed or unknown is ignored, as the
+// RFC asks.
+type directives struct {
+	noCache, noStore, onlyIfCached bool
+	// maxAge is the time that an answer may be behind; negative: not said.
+	maxAge time.Duration
+}
+
+func parseCacheControl(lines []string) directives {
+	d := directives{maxAge: -1}
+	for _, line := range lines {
+		for part := range strings.SplitSeq(line, ",") {
+			name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+			switch strings.ToLower(name) {
+			case "no-cache":
+				d.noCache = true
+			case "no-store":
+				d.noStore = true
+			case "only-if-cached":
+				d.onlyIfCached = true
+			case "max-age":
+				if n, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
+					d.maxAge = time.Duration(n) * time.Second
+				}
+			}
+		}
+	}
+	return d
+}
+
+// reasonNoStore is the reason to bypass the cache for a request that asks for it.
+const reasonNoStore = "no-store"
+
+// demand puts what a request says about freshness into the question for the cache.
+func (a *API) demand(r *http.Request, req *cache.Request) error {
+	if lines := r.Header[echo.HeaderCacheControl]; len(lines) > 0 {
+		d := parseCacheControl(lines)
+		// An answer of no age at all is one that was true after the request arrived.
+		req.Linearizable = d.noCache || d.maxAge == 0
+		req.OnlyIfCached = d.onlyIfCached
+		if d.noStore {
+			req.Bypass, req.MaxStaleness = reasonNoStore, 0
+		}
+		if d.maxAge > 0 { // never weaker than the query's policy
+			req.MaxStaleness, req.StaleIfError = min(req.MaxStaleness, d.maxAge), 0
+		}
+	}
+	mark, err := a.wanted(r)
+	req.AtLeast = mark
+	return err
+}
+
+// wanted is the mark that a request wants to see at least: that of its header, or of its cookie.
+func (a *API) wanted(r *http.Request) (cache.Mark, error) {
+	if text := r.Header.Get(headerPosition); text != "" {
+		mark, err := cache.ParseMark(text)
+		if err != nil {
+			return mark, &problem{Status: http.StatusBadRequest, Detail: "the header " + headerPosition + " is malformed: " + err.Error()}
+		}
+		return mark, nil
+	}
+	if a.cfg.PositionCookie {
+		if c, err := r.Cookie(positionCookie); err == nil {
+			if mark, err := cache.ParseMark(unescapeCookie(c.Value)); err == nil { // one that is not ours says nothing
+				return mark, nil
+			}
+		}
+	}
+	return cache.Mark{}, nil
+}
+
+const (
+	positionCookie = "freshet-position"
+	// cookieAge is much longer than any change takes to arrive.
+	cookieAge = 10 * time.Minute
+)
+
+// A semicolon ends a cookie's value (RFC 6265, section 4.1.1).
+func escapeCookie(mark string) string   { return strings.ReplaceAll(mark, ";", "|") }
+func unescapeCookie(text string) string { return strings.ReplaceAll(text, "|", ";") }
+
+// tell says what an answer reflects, so that it can be asked for.
+func (a *API) tell(c echo.Context, mark cache.Mark, written bool) {
+	if mark.Position == 0 {
+		return
+	}
+	c.Response().Header().Set(headerPosition, mark.String())
+	if written && a.cfg.PositionCookie {
+		c.SetCookie(&http.Cookie{
+			Name: positionCookie, Value: escapeCookie(mark.String()), Path: "/", MaxAge: int(cookieAge / time.Second),
+			HttpOnly: true, Secure: c.Scheme() == "https", SameSite: http.SameSiteLaxMode,
+		})
+	}
+}
+
+// mark makes a mark of postgres.EndColumns.
+func (a *API) mark(position, timeline string) (cache.Mark, error) {
+	end, tli, err := a.wal.ParseEnd(position, timeline)
+	return cache.Mark{Timeline: tli, Position: events.Position(end)}, err
+}
+
+// end asks the primary where its WAL ends.
+func (a *API) end(ctx context.Context) (m cache.Mark, err error) {
+	err = a.onConn(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		var position, timeline string
+		if err := conn.QueryRow(ctx, "SELECT "+postgres.EndColumns).Scan(&position, &timeline); err != nil {
+			return err
+		}
+		m, err = a.mark(position, timeline)
+		return err
+	})
+	return m, err
+}
+
+const (
+	// defaultPositionWait and maxPositionWait bound how long GET /position waits.
+	defaultPositionWait = 5 * time.Second
+	maxPositionWait     = 30 * time.Second
+)
+
+// position answers once every cache has applied whatever had ended at a position: the one that is asked for, or where the WAL ends now.
+func (a *API) position(c echo.Context) error {
+	ctx, asked := c.Request().Context(), c.QueryParam("at-least")
+	bad := func(name string, err error) error {
+		return &problem{Status: http.StatusBadRequest, Detail: name + ": " + err.Error()}
+	}
+	timeout := defaultPositionWait
+	if text := c.QueryParam("timeout"); text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 || d > maxPositionWait {
+			return bad("timeout", fmt.Errorf("%q is not a duration from 0s to %s", text, maxPositionWait))
+		}
+		timeout = d
+	}
+	var goal cache.Mark
+	var err error
+	if asked != "" {
+		if goal, err = cache.ParseMark(asked); err != nil {
+			return bad("at-least", err)
+		}
+	} else if goal, err = a.end(ctx); err != nil {
+		return err
+	}
+	reached, err := a.reader.Reached(ctx, goal, timeout)
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if !reached {
+		status = http.StatusGatewayTimeout
+	}
+	c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
+	return c.JSON(status, map[string]any{"position": goal.String(), "reached": reached})
+}

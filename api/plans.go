@@ -1,0 +1,306 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"freshet/cache"
+	"freshet/internal/postgres"
+	"freshet/query"
+	"freshet/query/analysis"
+)
+
+// reasonDisabled is the reason to bypass the cache for a query that cannot be analyzed any more: a definition has changed.
+const reasonDisabled = "query-disabled"
+
+// plans say what each cached query depends on. They are bound to the catalog's generation: one that was read from the cache before
+// the catalog was read from Postgres. A change of a definition renews the generation in order with the data, and a reader compares
+// it with every lookup: plans that do not know of the change are not used.
+type plans struct {
+	generation string
+	// of has a plan for each query that is cached.
+	of map[*query.Query]*plan
+}
+
+// plan is what one query depends on, or why it is not cached.
+type plan struct {
+	prefix   string // of the names of its entries
+	needs    []need
+	warnings []string
+	refused  error
+}
+
+// need is a shape that a query depends on; its values come from a request's parameters.
+type need struct {
+	query.Need
+	shape cache.Shape
+}
+
+// unbound is a generation that no cache has.
+const unbound = "?"
+
+// analyze makes plans of the catalog as it is now, and returns the shapes that they need.
+func (a *API) analyze(ctx context.Context, conn *pgx.Conn) (*plans, []cache.Shape, error) {
+	catalog, err := analysis.ReadCatalog(ctx, conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	p := &plans{generation: unbound, of: make(map[*query.Query]*plan, len(a.cfg.Queries))}
+	var shapes []cache.Shape
+	for _, q := range a.cfg.Queries {
+		if !q.Cached() {
+			continue
+		}
+		one := &plan{prefix: q.Name + "@" + q.Fingerprint() + "?"}
+		p.of[q] = one
+		derived, err := q.Plan(catalog)
+		if err != nil {
+			one.refused = err
+			continue
+		}
+		one.warnings = derived.Warnings
+		for _, n := range derived.Needs {
+			shape := cache.NewShape(n.Schema, n.Table, n.Columns...).Reading(n.Reads)
+			one.needs = append(one.needs, need{n, shape})
+			shapes = append(shapes, shape)
+		}
+	}
+	shapes = cache.Union(shapes)
+	p.widen(shapes)
+	return p, shapes, nil
+}
+
+// widen lets every need have the columns that are registered for its shape: the union of what this process's queries read.
+func (p *plans) widen(shapes []cache.Shape) {
+	byName := make(map[string]cache.Shape, len(shapes))
+	for _, s := range shapes {
+		byName[s.String()] = s
+	}
+	for _, one := range p.of {
+		for i := range one.needs {
+			one.needs[i].shape = byName[one.needs[i].shape.String()]
+		}
+	}
+}
+
+// refused joins the reasons why queries are not cached.
+func (p *plans) refused() error {
+	var all []error
+	for _, one := range p.of {
+		all = append(all, one.refused)
+	}
+	slices.SortFunc(all, compareErrors)
+	return errors.Join(all...)
+}
+
+func compareErrors(x, y error) int {
+	text := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		return err.Error()
+	}
+	return strings.Compare(text(x), text(y))
+}
+
+// refuse takes the queries out whose shapes could not be registered: the log may lack changes of their tables.
+func (p *plans) refuse(failed map[string]error) {
+	for _, one := range p.of {
+		for _, n := range one.needs {
+			if err := failed[n.shape.String()]; err != nil && one.refused == nil {
+				one.refused = err
+			}
+		}
+	}
+}
+
+// report logs what is another matter than it was before.
+func (a *API) report(before, now *plans) {
+	for q, one := range now.of {
+		was := &plan{}
+		if before != nil && before.of[q] != nil {
+			was = before.of[q]
+		}
+		if !slices.Equal(was.warnings, one.warnings) {
+			for _, w := range one.warnings {
+				a.log.Warn("query", "name", q.Name, "file", q.File, "warning", w)
+			}
+		}
+		switch {
+		case one.refused != nil && compareErrors(was.refused, one.refused) != 0:
+			a.log.Error("QUERY DISABLED: it is not cached any more and reads Postgres", "name", q.Name, "error", one.refused)
+		case one.refused == nil && was.refused != nil:
+			a.log.Info("query enabled again", "name", q.Name)
+		}
+	}
+}
+
+// refresh makes the plans anew, registers their shapes and binds both to the generation that stood before.
+func (a *API) refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
+	// The generation before the catalog: a change in between makes the plans fail the comparison, not pass it (cache/model:
+	// generationFirst).
+	generation, err := a.cfg.Store.Catalog(ctx)
+	if err != nil || generation == "" {
+		generation = unbound // no cache, or nobody who keeps it
+	}
+	conn, err := a.cfg.Pool.Acquire(ctx)
+	if err != nil {
+		return fmt.Errorf("connect to Postgres: %w", err)
+	}
+	defer conn.Release()
+	if err := a.compareDefinitions(ctx, conn); err != nil {
+		return err
+	}
+	next, shapes, err := a.analyze(ctx, conn.Conn())
+	if err != nil {
+		return err
+	}
+	conn.Release()
+	return a.adopt(ctx, next, shapes, generation)
+}
+
+// adopt registers the shapes of new plans, and then uses them.
+func (a *API) adopt(ctx context.Context, next *plans, shapes []cache.Shape, generation string) error {
+	done, err := a.registry.Register(ctx, shapes)
+	if err != nil {
+		return err
+	}
+	next.generation = generation
+	next.refuse(done.Failed)
+	a.report(a.plans.Swap(next), next)
+	if len(done.Waiting) > 0 {
+		select { // the one that is at it will hear of the rest with the next round
+		case a.waiting <- done.Waiting:
+		default:
+		}
+	}
+	return nil
+}
+
+// compareDefinitions reports a change of definitions to the log where no event trigger does (only a superuser can make one): within
+// shapeInterval of the change, that is, not in order with it.
+func (a *API) compareDefinitions(ctx context.Context, conn *pgxpool.Conn) error {
+	triggered, err := postgres.HasDDLTrigger(ctx, conn)
+	if err != nil || triggered {
+		return err
+	}
+	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO freshet.definitions (version, fingerprint) VALUES ($1, '') ON CONFLICT DO NOTHING`, analysis.FingerprintVersion)
+		if err != nil {
+			return fmt.Errorf("write freshet.definitions: %w", err)
+		}
+		// Whoever holds the row has read the catalog after the one that held it before.
+		var known string
+		err = tx.QueryRow(ctx, `SELECT fingerprint FROM freshet.definitions WHERE version = $1 FOR UPDATE`, analysis.FingerprintVersion).Scan(&known)
+		if err != nil {
+			return fmt.Errorf("read freshet.definitions: %w", err)
+		}
+		catalog, err := analysis.ReadCatalog(ctx, tx.Conn())
+		if err != nil {
+			return err
+		}
+		catalog.SearchPath = nil // another api's role may have another; what it means for names here is found out by refresh
+		if catalog.Fingerprint() == known {
+			return nil
+		}
+		if known != "" {
+			a.log.Info("definitions have changed: everything is cleared, the queries are analyzed again")
+		}
+		if err := postgres.EmitDDL(ctx, tx, "", "", "found by comparing the definitions"); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `UPDATE freshet.definitions SET fingerprint = $2, updated_at = now() WHERE version = $1`,
+			analysis.FingerprintVersion, catalog.Fingerprint())
+		if err != nil {
+			return fmt.Errorf("write freshet.definitions: %w", err)
+		}
+		return nil
+	})
+}
+
+const (
+	// shapeInterval is how often the plans and the registrations are looked after: renewed, and made again should they be gone, or
+	// their table have left the publication.
+	shapeInterval = 5 * time.Second
+	shapeRetry    = 2 * time.Second
+	// bindInterval is how often plans that are not bound to a cache look for one.
+	bindInterval = 200 * time.Millisecond
+	// refreshTimeout bounds one round.
+	refreshTimeout = 30 * time.Second
+)
+
+// keepPlans makes the plans anew when a lookup says that they are out of date, and looks after the registrations.
+func (a *API) keepPlans(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for due := time.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		case <-a.outdated:
+			due = time.Now()
+		}
+		if time.Now().Before(due) && !a.canBind(ctx) {
+			timer.Reset(a.pause(due))
+			continue
+		}
+		due = time.Now().Add(shapeInterval)
+		if err := a.refresh(ctx); err != nil && ctx.Err() == nil {
+			a.log.Warn("the queries could not be analyzed or registered again; those that are not active are not cached", "error", err)
+			due = time.Now().Add(shapeRetry)
+		}
+		timer.Reset(a.pause(due))
+	}
+}
+
+// pause is the time until the plans are looked after again: soon if they wait for a cache to bind them to.
+func (a *API) pause(due time.Time) time.Duration {
+	left := max(0, time.Until(due))
+	if a.plans.Load().generation == unbound {
+		return min(left, bindInterval)
+	}
+	return left
+}
+
+// canBind tells whether plans that are not bound to a cache could now be.
+func (a *API) canBind(ctx context.Context) bool {
+	if a.plans.Load().generation != unbound {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, bindInterval)
+	defer cancel()
+	generation, err := a.cfg.Store.Catalog(ctx)
+	return err == nil && generation != ""
+}
+
+// outOfDate asks keepPlans for new plans.
+func (a *API) outOfDate() {
+	select {
+	case a.outdated <- struct{}{}:
+	default:
+	}
+}
+
+// activateShapes makes shapes ready, which can take as long as the longest transaction.
+func (a *API) activateShapes(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case shapes := <-a.waiting:
+			if err := a.registry.Activate(ctx, shapes); err != nil && ctx.Err() == nil {
+				a.log.Warn("shapes could not be activated; their queries are not cached yet", "error", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,1 @@
+SELECT k FROM sales_east WHERE id = 1

@@ -1,0 +1,1 @@
+SELECT id FROM by_part_index WHERE k = 'x'

@@ -1,0 +1,1 @@
+SELECT year FROM parts WHERE id = 1 AND year = 2024

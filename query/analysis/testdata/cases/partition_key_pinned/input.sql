@@ -1,0 +1,1 @@
+SELECT id, day FROM sales WHERE region = $1::text

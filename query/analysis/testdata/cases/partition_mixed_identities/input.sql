@@ -1,0 +1,1 @@
+SELECT k FROM ledger WHERE id = 1

@@ -1,0 +1,1 @@
+SELECT k FROM by_part_nothing WHERE id = 1

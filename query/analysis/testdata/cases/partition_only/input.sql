@@ -1,0 +1,1 @@
+SELECT k FROM ONLY sales WHERE id = 1

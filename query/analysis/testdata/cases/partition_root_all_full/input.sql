@@ -1,0 +1,1 @@
+SELECT day FROM sales WHERE id = 1 AND k = 'x'

@@ -1,0 +1,1 @@
+SELECT k FROM sales WHERE region IN ('east', 'west')

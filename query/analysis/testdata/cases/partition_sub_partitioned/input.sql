@@ -1,0 +1,1 @@
+SELECT k FROM sales_rest WHERE id = 1

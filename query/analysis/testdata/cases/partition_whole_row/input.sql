@@ -1,0 +1,1 @@
+SELECT s FROM sales_east s WHERE s.id = 1

@@ -1,0 +1,1 @@
+SELECT k FROM unparted WHERE id = 1

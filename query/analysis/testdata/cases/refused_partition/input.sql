@@ -1,1 +1,0 @@
-SELECT id FROM parts_2024

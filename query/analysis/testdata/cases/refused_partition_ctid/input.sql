@@ -1,0 +1,1 @@
+SELECT s.ctid FROM sales s

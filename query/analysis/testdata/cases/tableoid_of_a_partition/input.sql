@@ -1,0 +1,1 @@
+SELECT p.tableoid::oid FROM sales_rest p WHERE p.id = 1

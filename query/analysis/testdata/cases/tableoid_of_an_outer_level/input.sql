@@ -1,0 +1,1 @@
+SELECT id FROM sales WHERE EXISTS (SELECT FROM (VALUES (1)) v (x) WHERE tableoid > 0)

@@ -1,0 +1,1 @@
+SELECT tableoid::regclass::text AS of FROM sales WHERE id = 1
