@@ -43,6 +43,7 @@ model: ## Explore the large configurations of the protocol's model (a few GB of 
 
 bench: setup ## Measure, on real servers: latency from commit to cleared key, throughput
 	go run ./bench
+	go test -run '^$$' -bench 'Match|Analyze|Start' -benchtime 1s -cpu 1 ./invalidator ./query/analysis ./api
 
 lint: ## Check the code, and who imports whom (.golangci.yml)
 	go run $(GOLANGCI_LINT) run

@@ -104,7 +104,7 @@ func (a *API) tell(c echo.Context, mark cache.Mark, written bool) {
 	}
 	c.Response().Header().Set(headerPosition, mark.String())
 	if written && a.cfg.PositionCookie {
-		c.SetCookie(&http.Cookie{
+		c.SetCookie(&http.Cookie{ //nolint:gosec // Secure where the request came by TLS: it is no secret, and must work without
 			Name: positionCookie, Value: escapeCookie(mark.String()), Path: "/", MaxAge: int(cookieAge / time.Second),
 			HttpOnly: true, Secure: c.Scheme() == "https", SameSite: http.SameSiteLaxMode,
 		})

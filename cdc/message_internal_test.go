@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -108,6 +109,17 @@ func TestForeignMessages(t *testing.T) {
 	} {
 		require.False(t, foreign(m), "%.40q", m) // of what is not whole the decoder complains
 	}
+}
+
+// The receiver keeps what the decoder needs, and nothing of a message that it would ignore.
+func TestReceiverDropsForeignMessages(t *testing.T) {
+	r := newReceiver(nil, nil, 0, time.Second)
+	for _, data := range [][]byte{pgMessage(true, "somebody", "x"), pgMessage(true, "freshet.ddl", "{}"), pgMessage(false, "freshet.ddl", "{}"), sample(t, "begin")} {
+		require.NoError(t, r.handle(t.Context(), append(append([]byte{'w'}, make([]byte, 24)...), data...)))
+	}
+	require.Len(t, r.out, 2)
+	require.Equal(t, pgMessage(true, "freshet.ddl", "{}"), (<-r.out).data)
+	require.Equal(t, sample(t, "begin"), (<-r.out).data)
 }
 
 // Each of our messages counts as one change, readable or not: the log's end says how much of a transaction is there.

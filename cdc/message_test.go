@@ -223,7 +223,8 @@ func TestMessagesOfAnotherEncoding(t *testing.T) {
 		db.Exec(t, "DROP DATABASE "+name)
 	})
 	h := newHarness(t, latin)
-	latin.Exec(t, `CREATE TABLE "blä" (id int PRIMARY KEY, "ö" text);
+	latin.Exec(t, `CREATE TABLE "blä" (id int PRIMARY KEY, "ö" text) PARTITION BY RANGE (id);
+		CREATE TABLE part PARTITION OF "blä" FOR VALUES FROM (0) TO (10);
 		INSERT INTO freshet.shapes (schema_name, table_name, columns) VALUES ('public', 'blä', '{id}')`)
 	h.cfg.DatabaseURL = strings.TrimSuffix(latin.URL, "&client_encoding=UTF8")
 	h.start(t)
@@ -231,7 +232,7 @@ func TestMessagesOfAnotherEncoding(t *testing.T) {
 	latin.Exec(t, `ALTER TABLE "blä" ADD v int; SELECT freshet.clear('"blä"', '{"ö": "ü"}')`)
 	withoutTriggers(t, latin)
 	latin.Exec(t, `INSERT INTO "blä" VALUES (1)`)
-	latin.Exec(t, `ALTER TABLE "blä" ADD w int; INSERT INTO "blä" VALUES (2)`)
+	latin.Exec(t, `ALTER TABLE part REPLICA IDENTITY FULL; INSERT INTO "blä" VALUES (2)`)
 	entries, changes := h.reader(t).entries(5)
 	require.Equal(t, []string{"ddl public.blä", "clear public.blä", "insert public.blä", "insert public.blä", "ddl public.blä"}, entries)
 	require.Equal(t, row("ö", "ü"), changes[1].Old)
