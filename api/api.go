@@ -114,7 +114,11 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 		return nil, err
 	}
 	// Now what fails, fails the start: a query that is refused, a table that cannot be published.
-	if err := a.refresh(ctx); err != nil {
+	err = a.refresh(ctx)
+	for tries := 0; errors.Is(err, errRedefined) && tries < startTries; tries++ {
+		err = a.refresh(ctx)
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := a.plans.Load().refused(); err != nil {
@@ -207,6 +211,8 @@ func (a *API) askTime(ctx context.Context) (time.Time, error) {
 const (
 	clockInterval  = 10 * time.Second
 	defaultWaiting = 1000
+	// startTries is how often a start tries again because somebody defines tables anew at the same time.
+	startTries = 5
 )
 
 // keepClock follows the clock of the Postgres server. While it cannot be asked, the last answer stands.

@@ -2,8 +2,10 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -70,12 +72,16 @@ func (a *API) demand(r *http.Request, req *cache.Request) error {
 
 // wanted is the mark that a request wants to see at least: that of its header, or of its cookie.
 func (a *API) wanted(r *http.Request) (cache.Mark, error) {
-	if text := r.Header.Get(headerPosition); text != "" {
-		mark, err := cache.ParseMark(text)
-		if err != nil {
-			return mark, &problem{Status: http.StatusBadRequest, Detail: "the header " + headerPosition + " is malformed: " + err.Error()}
+	if lines := r.Header[headerPosition]; len(lines) > 0 {
+		var all cache.Mark
+		for _, text := range lines {
+			mark, err := cache.ParseMark(text)
+			if err != nil {
+				return mark, &problem{Status: http.StatusBadRequest, Detail: "the header " + headerPosition + " is malformed: " + err.Error()}
+			}
+			all = all.Max(mark)
 		}
-		return mark, nil
+		return all, nil
 	}
 	if a.cfg.PositionCookie {
 		if c, err := r.Cookie(positionCookie); err == nil {
@@ -138,12 +144,23 @@ const (
 
 // position answers once every cache has applied whatever had ended at a position: the one that is asked for, or where the WAL ends now.
 func (a *API) position(c echo.Context) error {
-	ctx, asked := c.Request().Context(), c.QueryParam("at-least")
+	ctx := c.Request().Context()
 	bad := func(name string, err error) error {
 		return &problem{Status: http.StatusBadRequest, Detail: name + ": " + err.Error()}
 	}
+	// What cannot be read must not count as absent: the answer would be that of another question. A position with a timeline, its
+	// semicolon not escaped, is such a case.
+	params, err := url.ParseQuery(c.Request().URL.RawQuery)
+	if err != nil {
+		return bad("the query string is malformed", err)
+	}
+	for name := range params {
+		if name != "at-least" && name != "timeout" {
+			return bad(name, errors.New("there is no such parameter; there are at-least and timeout"))
+		}
+	}
 	timeout := defaultPositionWait
-	if text := c.QueryParam("timeout"); text != "" {
+	if text := params.Get("timeout"); text != "" {
 		d, err := time.ParseDuration(text)
 		if err != nil || d < 0 || d > maxPositionWait {
 			return bad("timeout", fmt.Errorf("%q is not a duration from 0s to %s", text, maxPositionWait))
@@ -151,8 +168,7 @@ func (a *API) position(c echo.Context) error {
 		timeout = d
 	}
 	var goal cache.Mark
-	var err error
-	if asked != "" {
+	if asked := params.Get("at-least"); asked != "" {
 		if goal, err = cache.ParseMark(asked); err != nil {
 			return bad("at-least", err)
 		}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -37,8 +39,9 @@ const (
 type options struct {
 	api      api.Config
 	database config.Database
-	files    fstest.MapFS // further query files
-	private  bool         // a Postgres server of its own
+	files    fstest.MapFS            // further query files
+	private  bool                    // a Postgres server of its own
+	prepare  func(*testenv.Database) // before the api starts
 }
 
 // site is an api on a real Postgres and a real Redis. The test itself is the invalidator: it says how fresh the cache is.
@@ -49,9 +52,13 @@ type site struct {
 	server *testenv.RedisServer
 	redis  *redis.Client
 	store  *cache.Redis
-	state  cache.State // as stored by setWatermark
-	url    string
-	client *http.Client
+	state  cache.State // as stored by setWatermark and apply
+	wal    postgres.WALGeometry
+	log    *logged
+	// definitions is the generation of the catalog's shape.
+	definitions string
+	url         string
+	client      *http.Client
 
 	storeClient *redis.Client // the store's
 
@@ -81,15 +88,22 @@ func newSite(t *testing.T, edit ...func(*options)) *site {
 	for _, e := range edit {
 		e(&o)
 	}
-	s := &site{t: t, server: testenv.Redis(t)}
+	s := &site{t: t, server: testenv.Redis(t), log: &logged{}}
 	s.db = database(t, o.private)
+	if o.prepare != nil {
+		o.prepare(s.db)
+	}
+	var err error
+	s.wal, err = postgres.ReadWALGeometry(t.Context(), s.db.Pool(t))
+	require.NoError(t, err)
 	s.redis = s.server.Client(t)
 	// The timeouts that the api's process uses: a Redis that hangs must not hold up reads.
 	s.storeClient = redisClient(t, s.server.URL)
 	s.store = cache.NewRedis(s.storeClient, cache.DefaultPrefix)
-	s.define(definitions)
+	s.define("definitions *")
 	s.pool = s.newPool(o.database)
 	o.api.Pool, o.api.Store = s.pool, s.store
+	o.api.Log = slog.New(slog.NewTextHandler(s.log, nil))
 	o.api.Queries = append(load(t, example.Queries()), load(t, o.files)...)
 	s.run(o.api)
 	return s
@@ -187,16 +201,30 @@ func (s *site) stop() error {
 	}
 }
 
+// startBehind is start with a watermark that is behind whatever is in the WAL: the cache has applied nothing of it yet.
+func startBehind(t *testing.T, edit ...func(*options)) *site {
+	t.Helper()
+	s := start(t, edit...)
+	s.setWatermarkAt(time.Now(), cache.Mark{Timeline: 1, Position: position(t, "0/10")})
+	return s
+}
+
 // setWatermark begins a new chain on which every registered shape is active, of a database as it was at that time. Its position is far
 // ahead of the server's: it is then that of every answer.
 func (s *site) setWatermark(at time.Time) {
+	s.t.Helper()
+	s.setWatermarkAt(at, cache.Mark{Timeline: 1, Position: position(s.t, "F/10")})
+}
+
+// setWatermarkAt is setWatermark with a position that matters.
+func (s *site) setWatermarkAt(at time.Time, mark cache.Mark) {
 	s.t.Helper()
 	rows, err := s.db.Pool(s.t).Query(s.t.Context(), "SELECT schema_name, table_name, columns FROM freshet.shapes")
 	require.NoError(s.t, err)
 	next := cache.State{
 		Chain: cache.NewToken(), Session: "test", Sequence: 1, Stamp: cache.NewToken(),
-		Mark: cache.Mark{Timeline: 1, Position: position(s.t, "F/10")}, At: at.Truncate(time.Microsecond),
-		Generations: map[string]string{cache.CatalogShape.String(): definitions},
+		Mark: mark, At: at.Truncate(time.Microsecond),
+		Generations: map[string]string{cache.CatalogShape.String(): s.definitions},
 	}
 	for rows.Next() {
 		var schema, table string
@@ -213,26 +241,45 @@ func (s *site) setWatermark(at time.Time) {
 	s.state = next
 }
 
-// definitions is the generation of the catalog's shape until a test says that a definition has changed.
-const definitions = "definitions *"
-
 // define renews the generation of the catalog's shape, as the invalidator does after a change of a definition.
 func (s *site) define(generation string) {
 	s.t.Helper()
 	err := s.redis.HSet(s.t.Context(), "freshet:watermark", "shape:"+cache.CatalogShape.String(), generation).Err()
 	require.NoError(s.t, err)
+	s.definitions = generation
 }
 
 // invalidate clears the buckets of blogs with that id and moves the watermark, as the invalidator does after an UPDATE.
 func (s *site) invalidate(id string, to events.Position) {
 	s.t.Helper()
+	s.apply(to, cache.NewShape("public", "blogs", "id").Tag(id))
+}
+
+// apply clears the buckets of tags and moves the watermark.
+func (s *site) apply(to events.Position, tags ...cache.Tag) {
+	s.t.Helper()
 	next := s.state
 	next.Sequence, next.Position, next.Stamp = next.Sequence+1, to, cache.NewToken()
-	tags := []cache.Tag{cache.NewShape("public", "blogs", "id").Tag(id)}
 	_, ok, err := s.store.Apply(s.t.Context(), s.state, cache.Batch{Clear: tags, Next: next})
 	require.NoError(s.t, err)
 	require.True(s.t, ok)
 	s.state = next
+}
+
+// end is where the WAL ends.
+func (s *site) end() events.Position {
+	s.t.Helper()
+	insert := position(s.t, testenv.Value[string](s.t, s.db, "SELECT pg_current_wal_insert_lsn()::text"))
+	return events.Position(s.wal.End(uint64(insert)))
+}
+
+// reflects requires that an answer says a position, and that it is between two ends of the WAL: that of before, and now's.
+func (s *site) reflects(r response, before events.Position) {
+	s.t.Helper()
+	require.NotEmpty(s.t, r.header.Get("Freshet-Position"))
+	got := position(s.t, r.header.Get("Freshet-Position"))
+	require.GreaterOrEqual(s.t, got, before)
+	require.LessOrEqual(s.t, got, s.end())
 }
 
 func position(t *testing.T, text string) events.Position {
@@ -240,6 +287,24 @@ func position(t *testing.T, text string) events.Position {
 	p, err := events.ParsePosition(text)
 	require.NoError(t, err)
 	return p
+}
+
+// logged is what the api has logged.
+type logged struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logged) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logged) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), text)
 }
 
 // response is an answer with its body.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,8 @@ const reasonDisabled = "query-disabled"
 // it with every lookup: plans that do not know of the change are not used.
 type plans struct {
 	generation string
+	// fingerprint is that of the catalog that they were made of.
+	fingerprint string
 	// of has a plan for each query that is cached.
 	of map[*query.Query]*plan
 }
@@ -52,13 +55,14 @@ func (a *API) analyze(ctx context.Context, conn *pgx.Conn) (*plans, []cache.Shap
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &plans{generation: unbound, of: make(map[*query.Query]*plan, len(a.cfg.Queries))}
+	p := &plans{generation: unbound, fingerprint: catalog.Fingerprint(), of: make(map[*query.Query]*plan, len(a.cfg.Queries))}
 	var shapes []cache.Shape
 	for _, q := range a.cfg.Queries {
 		if !q.Cached() {
 			continue
 		}
-		one := &plan{prefix: q.Name + "@" + q.Fingerprint() + "?"}
+		// Names mean what the search_path says: a process with another one has entries of its own.
+		one := &plan{prefix: fmt.Sprintf("%s@%s.%08x?", q.Name, q.Fingerprint(), crc32.ChecksumIEEE([]byte(strings.Join(catalog.SearchPath, "\x00"))))}
 		p.of[q] = one
 		derived, err := q.Plan(catalog)
 		if err != nil {
@@ -152,29 +156,44 @@ func (a *API) refresh(ctx context.Context) error {
 	if err != nil || generation == "" {
 		generation = unbound // no cache, or nobody who keeps it
 	}
-	conn, err := a.cfg.Pool.Acquire(ctx)
-	if err != nil {
-		return fmt.Errorf("connect to Postgres: %w", err)
-	}
-	defer conn.Release()
-	if err := a.compareDefinitions(ctx, conn); err != nil {
+	var next *plans
+	var shapes []cache.Shape
+	err = a.cfg.Pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		if err := a.compareDefinitions(ctx, conn); err != nil {
+			return err
+		}
+		next, shapes, err = a.analyze(ctx, conn.Conn())
 		return err
-	}
-	next, shapes, err := a.analyze(ctx, conn.Conn())
+	})
 	if err != nil {
-		return err
+		return fmt.Errorf("read the definitions: %w", err)
 	}
-	conn.Release()
-	return a.adopt(ctx, next, shapes, generation)
-}
-
-// adopt registers the shapes of new plans, and then uses them.
-func (a *API) adopt(ctx context.Context, next *plans, shapes []cache.Shape, generation string) error {
 	done, err := a.registry.Register(ctx, shapes)
 	if err != nil {
 		return err
 	}
+	if done.Added {
+		// No event trigger tells of a change of a table that nobody had registered yet.
+		err := a.cfg.Pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+			catalog, err := analysis.ReadCatalog(ctx, conn.Conn())
+			if err == nil && catalog.Fingerprint() != next.fingerprint {
+				err = errRedefined
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
 	next.generation = generation
+	a.adopt(next, done)
+	return nil
+}
+
+var errRedefined = errors.New("a definition has changed while the queries were registered")
+
+// adopt uses new plans, whose shapes are registered.
+func (a *API) adopt(next *plans, done cache.Registered) {
 	next.refuse(done.Failed)
 	a.report(a.plans.Swap(next), next)
 	if len(done.Waiting) > 0 {
@@ -183,7 +202,6 @@ func (a *API) adopt(ctx context.Context, next *plans, shapes []cache.Shape, gene
 		default:
 		}
 	}
-	return nil
 }
 
 // compareDefinitions reports a change of definitions to the log where no event trigger does (only a superuser can make one): within
@@ -204,11 +222,14 @@ func (a *API) compareDefinitions(ctx context.Context, conn *pgxpool.Conn) error 
 		if err != nil {
 			return fmt.Errorf("read freshet.definitions: %w", err)
 		}
+		// Definitions are printed with the names that the search_path asks for, and another api may have another one.
+		if _, err := tx.Exec(ctx, "SET LOCAL search_path = pg_catalog"); err != nil {
+			return fmt.Errorf("set the search_path: %w", err)
+		}
 		catalog, err := analysis.ReadCatalog(ctx, tx.Conn())
 		if err != nil {
 			return err
 		}
-		catalog.SearchPath = nil // another api's role may have another; what it means for names here is found out by refresh
 		if catalog.Fingerprint() == known {
 			return nil
 		}
@@ -242,6 +263,7 @@ const (
 func (a *API) keepPlans(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	notBefore := time.Now() // after a failure not every request that finds the plans out of date makes it try again
 	for due := time.Now(); ; {
 		select {
 		case <-ctx.Done():
@@ -249,6 +271,9 @@ func (a *API) keepPlans(ctx context.Context) error {
 		case <-timer.C:
 		case <-a.outdated:
 			due = time.Now()
+			if due.Before(notBefore) {
+				due = notBefore
+			}
 		}
 		if time.Now().Before(due) && !a.canBind(ctx) {
 			timer.Reset(a.pause(due))
@@ -258,6 +283,7 @@ func (a *API) keepPlans(ctx context.Context) error {
 		if err := a.refresh(ctx); err != nil && ctx.Err() == nil {
 			a.log.Warn("the queries could not be analyzed or registered again; those that are not active are not cached", "error", err)
 			due = time.Now().Add(shapeRetry)
+			notBefore = due
 		}
 		timer.Reset(a.pause(due))
 	}

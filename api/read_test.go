@@ -15,7 +15,8 @@ import (
 
 // A read is a miss once and a hit then; the hit is the same bytes. Clearing the bucket makes it a miss again.
 func TestMissThenHit(t *testing.T) {
-	s := start(t)
+	s := startBehind(t)
+	end := s.end()
 	first := s.get("/blogs/1")
 	require.Equal(t, http.StatusOK, first.status, first.body)
 	require.Equal(t, stored, first.cacheStatus())
@@ -23,7 +24,7 @@ func TestMissThenHit(t *testing.T) {
 	require.Equal(t, "application/json", first.header.Get("Content-Type"))
 	require.Equal(t, "no-cache", first.header.Get("Cache-Control"))
 	require.Equal(t, "0", first.header.Get("Age"))
-	require.Equal(t, "F/10", first.header.Get("Freshet-Position"))
+	s.reflects(first, end)
 
 	second := s.get("/blogs/1")
 	require.Equal(t, hit, second.cacheStatus())
@@ -31,26 +32,33 @@ func TestMissThenHit(t *testing.T) {
 	require.Equal(t, first.body, second.body)
 	require.Equal(t, first.header.Get("ETag"), second.header.Get("ETag"))
 	require.Equal(t, "0", second.header.Get("Age"))
+	require.Equal(t, first.header.Get("Freshet-Position"), second.header.Get("Freshet-Position"), "the entry shows nothing later")
 
 	s.db.Exec(t, "UPDATE blogs SET title = 'New' WHERE id = 1")
 	require.Equal(t, first.body, s.get("/blogs/1").body, "within the bound, before the change is applied")
-	s.invalidate("1", position(t, "F/20"))
+	end = s.end()
+	s.invalidate("1", end)
 	third := s.get("/blogs/1")
 	require.Equal(t, stored, third.cacheStatus())
 	require.Equal(t, "New", s.field(third, "title"))
-	require.Equal(t, "F/20", third.header.Get("Freshet-Position"))
+	s.reflects(third, end)
 	require.NotEqual(t, first.header.Get("ETag"), third.header.Get("ETag"))
 }
 
 // A hit says how old it is; the position is that of the watermark, which moves on without the entry.
 func TestAgeAndPosition(t *testing.T) {
-	s := start(t)
-	s.get("/blogs/1")
-	s.invalidate("2", position(t, "F/30"))
+	s := startBehind(t)
+	filled := s.get("/blogs/1").header.Get("Freshet-Position")
+	s.invalidate("2", position(t, "0/30"))
+	require.Equal(t, filled, s.get("/blogs/1").header.Get("Freshet-Position"), "the watermark is behind what the entry shows")
+	s.db.Exec(t, "UPDATE blogs SET title = 'New' WHERE id = 2")
+	end := s.end()
+	require.Greater(t, end, position(t, filled))
+	s.invalidate("2", end)
 	testenv.Eventually(t, patience, func() (bool, string) {
 		r := s.get("/blogs/1")
 		require.Equal(t, hit, r.cacheStatus())
-		require.Equal(t, "F/30", r.header.Get("Freshet-Position"))
+		require.Equal(t, end.String(), r.header.Get("Freshet-Position"))
 		return r.header.Get("Age") == "1", "Age is " + r.header.Get("Age")
 	})
 }
@@ -85,8 +93,9 @@ func TestPathParameters(t *testing.T) {
 
 // If-None-Match is compared weakly, with every tag of the list; a 304 has the headers and no body.
 func TestEntityTags(t *testing.T) {
-	s := start(t)
-	etag := s.get("/blogs/1").header.Get("ETag")
+	s := startBehind(t)
+	first := s.get("/blogs/1")
+	etag := first.header.Get("ETag")
 	require.Regexp(t, `^"[0-9a-f]+"$`, etag)
 	for _, tt := range []struct {
 		name    string
@@ -109,12 +118,13 @@ func TestEntityTags(t *testing.T) {
 			require.Equal(t, etag, r.header.Get("ETag"))
 			require.Equal(t, hit, r.cacheStatus())
 			require.Equal(t, "no-cache", r.header.Get("Cache-Control"))
-			require.Equal(t, "F/10", r.header.Get("Freshet-Position"))
+			require.Equal(t, first.header.Get("Freshet-Position"), r.header.Get("Freshet-Position"))
+			require.Equal(t, "0", r.header.Get("Age"))
 			require.Equal(t, tt.want == http.StatusNotModified, r.body == "")
 		})
 	}
 	s.db.Exec(t, "UPDATE blogs SET title = 'New' WHERE id = 1")
-	s.invalidate("1", position(t, "F/20"))
+	s.invalidate("1", s.end())
 	require.Equal(t, http.StatusOK, s.get("/blogs/1", "If-None-Match: "+etag).status, "another answer")
 	require.Equal(t, http.StatusNotFound, s.get("/blogs/99", "If-None-Match: *").status, "there is nothing that could match")
 }
@@ -218,14 +228,20 @@ func TestConcurrentMissesShareAStatement(t *testing.T) {
 func TestBypass(t *testing.T) {
 	s := newSite(t)
 	for range 2 {
+		end := s.end()
 		r := s.get("/blogs/1")
 		require.Equal(t, bypass+"no-watermark", r.cacheStatus())
 		require.Equal(t, http.StatusOK, r.status)
 		require.NotEmpty(t, r.header.Get("ETag"))
-		require.Regexp(t, `^0/[0-9A-F]+$`, r.header.Get("Freshet-Position"), "where the WAL ended")
+		require.Equal(t, "0", r.header.Get("Age"))
+		s.reflects(r, end)
 	}
 	s.setWatermark(time.Now().Add(-6 * time.Second)) // the bound is 5 s
-	require.Equal(t, bypass+"watermark-stale", s.get("/blogs/1").cacheStatus())
+	end := s.end()
+	r := s.get("/blogs/1")
+	require.Equal(t, bypass+"watermark-stale", r.cacheStatus())
+	require.Equal(t, "0", r.header.Get("Age"))
+	s.reflects(r, end)
 	s.setWatermark(time.Now())
 	require.NoError(t, s.redis.HDel(t.Context(), "freshet:watermark", "shape:public.blogs(id)").Err())
 	require.Equal(t, bypass+"shape-inactive", s.get("/blogs/1").cacheStatus())

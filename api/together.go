@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -73,6 +74,7 @@ func (a *API) together(c echo.Context) error {
 	h.Set(headerCacheStatus, cacheStatus(&cache.Answer{Status: all.Status, Reason: all.Reason, TTL: shortest(all), Stored: stored(all)}))
 	h.Set(echo.HeaderCacheControl, "no-store")
 	a.tell(c, all.Mark, false)
+	h.Set(headerAge, seconds(all.Answers[0].Age)) // one watermark, or none: it is that of all
 	body := togetherAnswer{Position: h.Get(headerPosition)}
 	for i, answer := range all.Answers {
 		r := togetherResult{Name: queries[i].Name, Found: answer.Found, Data: json.RawMessage("null")}
@@ -116,7 +118,7 @@ func (a *API) bindAll(from io.Reader) ([]bound, error) {
 	if err := d.Decode(&body); err != nil {
 		return nil, bad(`the body must be {"queries": [{"name": ..., "params": {...}}, ...]}: %v`, err)
 	}
-	if d.More() {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) { // Decoder.More takes a bracket too many for the end
 		return nil, bad("the body goes on behind its JSON object")
 	}
 	if len(body.Queries) == 0 || len(body.Queries) > maxTogether {

@@ -24,6 +24,8 @@ type target struct {
 	paths []string // read in turn, each client beginning elsewhere
 	// cached says that an answer that is no hit is not what was to be measured.
 	cached bool
+	// header is a line of the request, with its end; empty for none.
+	header string
 }
 
 // loaded is what a target did.
@@ -57,7 +59,7 @@ func load(ctx context.Context, t target, d time.Duration) (loaded, error) {
 	}
 	requests := make([][]byte, len(t.paths))
 	for i, path := range t.paths {
-		requests[i] = request(t.addr, path)
+		requests[i] = request(t.addr, path, t.header)
 	}
 	var count, misses atomic.Int64
 	began := time.Now()
@@ -85,15 +87,15 @@ func load(ctx context.Context, t target, d time.Duration) (loaded, error) {
 		return loaded{}, err
 	}
 	l := loaded{requests: count.Load(), elapsed: time.Since(began)}
-	if t.cached {
+	if t.cached || t.header != "" {
 		l.misses = misses.Load()
 	}
 	return l, context.Cause(ctx)
 }
 
-// request is the text of a GET.
-func request(addr, path string) []byte {
-	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + addr + "\r\n\r\n")
+// request is the text of a GET, with one more line of the header or none.
+func request(addr, path, header string) []byte {
+	return []byte("GET " + path + " HTTP/1.1\r\nHost: " + addr + "\r\n" + header + "\r\n")
 }
 
 // client is one connection that asks and waits for the answer, over and over.
@@ -199,7 +201,7 @@ func getAll(ctx context.Context, addr string, paths []string) ([]got, error) {
 	answers := make([]got, len(paths))
 	for i, path := range paths {
 		var body bytes.Buffer
-		r, err := c.do(request(addr, path), &body)
+		r, err := c.do(request(addr, path, ""), &body)
 		if err != nil {
 			return nil, fmt.Errorf("GET %s: %w", path, err)
 		}

@@ -2,10 +2,15 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"freshet/internal/servers"
 )
@@ -61,8 +66,68 @@ func measureReads(ctx context.Context, r *rig, o options, rep *report) error {
 		}
 		rep.add(fmt.Sprintf("hit, %s (%d B)", f.query, body), "req/s", sides[0].perSecond(), "Echo + SQL", sides[1].perSecond())
 	}
+	if err := measureNoCache(ctx, r, d, blogs, rep); err != nil {
+		return err
+	}
 	rep.notef("reads: %d connections of one generator in turns for all sides, on the same machine as everything else.", connections)
 	return nil
+}
+
+const noCache = "Cache-Control: no-cache\r\n"
+
+// measureNoCache compares linearizable reads with the default, on a quiet database, and counts those that fall back to Postgres while
+// others write to the table.
+func measureNoCache(ctx context.Context, r *rig, d time.Duration, paths []string, rep *report) error {
+	if _, err := fillReads(ctx, r, paths); err != nil {
+		return err
+	}
+	sides, err := alternate(ctx, r, "reading with no-cache", d, []target{
+		{addr: r.apiAddr, paths: paths, cached: true, header: noCache},
+		{addr: r.apiAddr, paths: paths, cached: true},
+	})
+	if err != nil {
+		return err
+	}
+	rep.add("no-cache read on a hit, quiet", "req/s", sides[0].perSecond(), "the default read", sides[1].perSecond()).ratioAtLeast(0.7)
+
+	writing, stop := context.WithCancel(ctx)
+	defer stop()
+	var g errgroup.Group
+	var writes atomic.Int64
+	for range writers {
+		g.Go(func() error { return writeElsewhere(writing, r, &writes) })
+	}
+	r.progress.beginf("reading with no-cache under %d writes/s", noCacheWrites)
+	began := time.Now()
+	l, err := load(ctx, target{addr: r.apiAddr, paths: paths, header: noCache}, d)
+	took := time.Since(began)
+	stop()
+	if err := errors.Join(err, g.Wait()); err != nil {
+		return err
+	}
+	rep.add(fmt.Sprintf("no-cache reads that fell back to Postgres, at %.0f writes/s", float64(writes.Load())/took.Seconds()), "%",
+		100*float64(l.misses)/float64(l.requests), "", 0).atMost(5)
+	return nil
+}
+
+// noCacheWrites is the rate of writes to rows of the same table that nobody reads.
+const noCacheWrites = 2000
+
+func writeElsewhere(ctx context.Context, r *rig, writes *atomic.Int64) error {
+	tick := time.NewTicker(time.Second * writers / noCacheWrites)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			_, err := r.pool.Exec(context.WithoutCancel(ctx), "UPDATE blogs SET views = views + 1 WHERE id = $1", 1+readKeys+rand.IntN(readKeys))
+			if err != nil {
+				return fmt.Errorf("write: %w", err)
+			}
+			writes.Add(1)
+		}
+	}
 }
 
 func startBaseline(ctx context.Context, r *rig) (addr string, err error) {

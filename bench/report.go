@@ -58,6 +58,14 @@ func (r *report) add(name, unit string, value float64, besideName string, beside
 	return &r.Figures[len(r.Figures)-1]
 }
 
+// ratioAtLeast gives the figure a goal for its ratio.
+func (f *figure) ratioAtLeast(limit float64) {
+	f.Goal, f.Verdict = "ratio >= "+number(limit), verdictFail
+	if f.Ratio >= limit {
+		f.Verdict = verdictPass
+	}
+}
+
 // atMost gives the figure a goal for its value.
 func (f *figure) atMost(limit float64) {
 	f.Goal, f.Verdict = "<= "+number(limit)+" "+f.Unit, verdictFail

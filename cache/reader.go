@@ -113,7 +113,7 @@ type ReaderConfig struct {
 }
 
 // DefaultPatience is that of the processes: many times what a change takes to be applied, and less than a person notices.
-const DefaultPatience = 100 * time.Millisecond
+const DefaultPatience = 250 * time.Millisecond
 
 // Reader answers requests from the cache, or from Postgres, through the cache (rule 2).
 type Reader struct {
@@ -222,8 +222,12 @@ func (g *get) goal(ctx context.Context) (Mark, error) {
 	return goal, nil
 }
 
-// Reached waits until the cache has applied everything up to a mark; false if that takes longer than patience.
+// Reached waits until the cache has applied everything up to a mark; false if that takes longer than patience. It looks at least
+// once: without any patience it tells what is true now.
 func (r *Reader) Reached(ctx context.Context, goal Mark, patience time.Duration) (bool, error) {
+	if mark, err := r.watch.look(ctx); err == nil && mark.Position != 0 && mark.Reached(goal) {
+		return true, nil
+	}
 	if r.watch.until(ctx, goal, patience) {
 		return true, nil
 	}
@@ -317,7 +321,7 @@ func (g *get) miss(ctx context.Context) (*Answer, error) {
 	return g.flights.do(ctx, flightKey(g.req.Field, l.bound), oldest, func(ctx context.Context) (*Answer, error) {
 		if g.flights.landed.Load() != landed {
 			// The entry may have been stored just after it was looked for.
-			if again, err := g.cfg.Store.lookup(ctx, g.req.Tags, g.req.Field); err == nil && same(again.bound, l.bound) {
+			if again, err := g.cfg.Store.lookup(ctx, g.req.Tags, g.req.Field); err == nil && g.unusable(again, g.req) == "" && same(again.bound, l.bound) {
 				if answer := g.hit(again); answer != nil {
 					return answer, nil
 				}

@@ -35,6 +35,8 @@ type Registered struct {
 	Waiting []Shape
 	// Failed are those that could not be registered, by name: their changes may not be in the log.
 	Failed map[string]error
+	// Added is true if a shape was not registered before: a definition that changed until now was nobody's business then.
+	Added bool
 }
 
 // Register makes the shapes known, in one transaction with what the publication needs, and retires those that nobody has renewed
@@ -58,10 +60,11 @@ func (r *Registry) Register(ctx context.Context, shapes []Shape) (done Registere
 				done.Failed[s.String()] = fmt.Errorf("register shape %s: %w", s, failed)
 				continue
 			}
-			ready, err := r.insert(ctx, tx, s)
+			ready, added, err := r.insert(ctx, tx, s)
 			if err != nil {
 				return fmt.Errorf("register shape %s: %w", s, err)
 			}
+			done.Added = done.Added || added
 			if !ready {
 				done.Waiting = append(done.Waiting, s)
 			}
@@ -88,25 +91,25 @@ func (r *Registry) join(ctx context.Context, tx pgx.Tx, s Shape) error {
 		return err
 	}
 	if !member {
-		_, err = tx.Exec(ctx, `UPDATE freshet.shapes SET ready = false, renewed_at = now() WHERE schema_name = $1 AND table_name = $2`,
+		_, err = tx.Exec(ctx, `UPDATE freshet.shapes SET ready = false, renewed_at = clock_timestamp() WHERE schema_name = $1 AND table_name = $2`,
 			s.Schema, s.Table)
 	}
 	return err
 }
 
 // insert adds a shape, or renews it. A new shape of a table that has one which is ready is ready too: the log has everything of it.
-func (r *Registry) insert(ctx context.Context, tx pgx.Tx, s Shape) (ready bool, err error) {
-	err = tx.QueryRow(ctx, `INSERT INTO freshet.shapes (schema_name, table_name, columns, reads, ready)
-		SELECT $1, $2, $3, $4, EXISTS (SELECT FROM freshet.shapes WHERE schema_name = $1 AND table_name = $2 AND ready)
-		ON CONFLICT (schema_name, table_name, columns, reads) DO UPDATE SET renewed_at = now()
+func (r *Registry) insert(ctx context.Context, tx pgx.Tx, s Shape) (ready, added bool, err error) {
+	err = tx.QueryRow(ctx, `INSERT INTO freshet.shapes (schema_name, table_name, columns, reads, renewed_at, ready)
+		SELECT $1, $2, $3, $4, clock_timestamp(), EXISTS (SELECT FROM freshet.shapes WHERE schema_name = $1 AND table_name = $2 AND ready)
+		ON CONFLICT (schema_name, table_name, columns, reads) DO UPDATE SET renewed_at = clock_timestamp()
 			WHERE shapes.renewed_at < now() - make_interval(secs => $5)
-		RETURNING ready`, s.Schema, s.Table, listOf(s.Columns), s.readsList(), renewAfter.Seconds()).Scan(&ready)
+		RETURNING ready, xmax = 0`, s.Schema, s.Table, listOf(s.Columns), s.readsList(), renewAfter.Seconds()).Scan(&ready, &added)
 	if errors.Is(err, pgx.ErrNoRows) { // there, and fresh
 		err = tx.QueryRow(ctx, `SELECT ready FROM freshet.shapes
 			WHERE schema_name = $1 AND table_name = $2 AND columns = $3 AND reads = $4`,
 			s.Schema, s.Table, listOf(s.Columns), s.readsList()).Scan(&ready)
 	}
-	return ready, err
+	return ready, added, err
 }
 
 // retire takes out what nobody has renewed for long, and from the publication the tables of which nothing is left. There is no

@@ -12,6 +12,7 @@ type watch struct {
 
 	mu      sync.Mutex
 	waiters map[*waiter]bool
+	looks   int // since somebody came
 	running bool
 	all     sync.WaitGroup
 }
@@ -26,8 +27,9 @@ const (
 	watchInterval = 300 * time.Microsecond
 	// watchTimeout bounds one look.
 	watchTimeout = time.Second
-	// watchRetry is the pause after a look that failed.
-	watchRetry = 5 * time.Millisecond
+	// watchRetry is the pause after a look that failed, and after quickWatches of them: who waits that long can wait a little longer.
+	watchRetry   = 5 * time.Millisecond
+	quickWatches = 1000
 )
 
 // until waits until the watermark has reached the goal. It returns false if that takes longer than patience, or the context ends.
@@ -53,6 +55,7 @@ func (w *watch) add(ctx context.Context, wait *waiter) {
 		w.waiters = map[*waiter]bool{}
 	}
 	w.waiters[wait] = true
+	w.looks = 0
 	if !w.running {
 		w.running = true
 		w.all.Go(func() { w.run(context.WithoutCancel(ctx)) })
@@ -71,12 +74,13 @@ func (w *watch) run(ctx context.Context) {
 	defer pause.Stop()
 	for range pause.C {
 		mark, err := w.look(ctx)
-		if !w.wake(mark) {
+		more, looks := w.wake(mark)
+		switch {
+		case !more:
 			return
-		}
-		if err != nil {
+		case err != nil || looks > quickWatches:
 			pause.Reset(watchRetry)
-		} else {
+		default:
 			pause.Reset(watchInterval)
 		}
 	}
@@ -88,8 +92,8 @@ func (w *watch) look(ctx context.Context) (Mark, error) {
 	return w.mark(ctx)
 }
 
-// wake tells those whose goal is reached, and returns whether somebody still waits.
-func (w *watch) wake(mark Mark) bool {
+// wake tells those whose goal is reached, and returns whether somebody still waits, and how often it was looked since somebody came.
+func (w *watch) wake(mark Mark) (more bool, looks int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for wait := range w.waiters {
@@ -99,5 +103,6 @@ func (w *watch) wake(mark Mark) bool {
 		}
 	}
 	w.running = len(w.waiters) > 0
-	return w.running
+	w.looks++
+	return w.running, w.looks
 }

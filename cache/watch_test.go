@@ -19,10 +19,13 @@ type stored struct {
 	looks int
 }
 
-func (s *stored) look(context.Context) (Mark, error) {
+func (s *stored) look(ctx context.Context) (Mark, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.looks++
+	if ctx.Err() != nil {
+		return Mark{}, ctx.Err()
+	}
 	return s.mark, s.err
 }
 
@@ -91,6 +94,23 @@ func TestWatchGivesUp(t *testing.T) {
 		require.Equal(t, looks, s.looked())
 		s.set(Mark{1, 200}, nil)
 		require.True(t, w.until(t.Context(), Mark{1, 200}, time.Second), "and begins again")
+		w.all.Wait()
+	})
+}
+
+// Who waited first may go away: the others are still told.
+func TestWatchOutlivesWhoWaitedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stored{mark: Mark{1, 100}}
+		w := watch{mark: s.look}
+		ctx, cancel := context.WithCancel(t.Context())
+		first := w.untilLater(ctx, Mark{1, 200}, time.Minute)
+		synctest.Wait()
+		second := w.untilLater(t.Context(), Mark{1, 200}, time.Minute)
+		cancel()
+		require.False(t, <-first)
+		s.set(Mark{1, 200}, nil)
+		require.True(t, <-second)
 		w.all.Wait()
 	})
 }

@@ -218,6 +218,9 @@ func TestMessagesOfAnotherEncoding(t *testing.T) {
 	db.Exec(t, "CREATE DATABASE "+name+" TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C' ENCODING 'LATIN1'")
 	latin := &testenv.Database{URL: strings.Replace(db.URL, db.Name, name, 1) + "&client_encoding=UTF8", Name: name, Server: db.Server}
 	t.Cleanup(func() {
+		testenv.Eventually(t, patience, func() (bool, string) { // the walsender ends a moment after its connection
+			return !testenv.Value[bool](t, latin, "SELECT bool_or(active) FROM pg_replication_slots WHERE database = current_database()"), "the slot is in use"
+		})
 		latin.Exec(t, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = current_database()")
 		latin.Pool(t).Close()
 		db.Exec(t, "DROP DATABASE "+name)

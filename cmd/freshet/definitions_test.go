@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"freshet/internal/testenv"
 )
@@ -19,6 +21,7 @@ var definitionQueries = map[string]string{
 	"by_owner":      "SELECT count(*) AS n FROM plain WHERE owner = :id",
 	"of_partitions": "SELECT count(*) AS n, max(val) AS val FROM parts WHERE owner = :id",
 	"by_function":   "SELECT id, label(val) AS val FROM plain WHERE id = :id",
+	"of_row_type":   "SELECT id, to_jsonb(meta)::text AS val FROM typed WHERE id = :id",
 	"of_mood":       "SELECT id, mood FROM moods WHERE id = :id",
 }
 
@@ -29,6 +32,7 @@ const definitionTables = `
 	CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (100); ALTER TABLE parts_1 REPLICA IDENTITY FULL;
 	CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (100) TO (200); ALTER TABLE parts_2 REPLICA IDENTITY FULL;
 	CREATE TYPE mood AS ENUM ('happy', 'sad'); CREATE TABLE moods (id int PRIMARY KEY, mood mood);
+	CREATE TABLE settings (theme text); CREATE TABLE typed (id int PRIMARY KEY, meta settings); INSERT INTO typed VALUES (1, ROW('dark'));
 	CREATE VIEW through AS SELECT id, val FROM plain;
 	CREATE FUNCTION label(t text) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT 'one ' || t $$;
 	INSERT INTO plain VALUES (1, 1, 'a'), (2, 1, 'b'); INSERT INTO other VALUES (1, 'other');
@@ -66,6 +70,7 @@ func TestDefinitionsChange(t *testing.T) {
 		{"what the view now reads", "UPDATE other SET val = 'other 2'", "/through_view/1", `"val":"other 2"`},
 		{"a function is replaced", "CREATE OR REPLACE FUNCTION label(t text) RETURNS text IMMUTABLE LANGUAGE sql AS $$ SELECT 'two ' || t $$", "/by_function/1", `"val":"two a"`},
 		{"a label is renamed", "ALTER TYPE mood RENAME VALUE 'happy' TO 'glad'", "/of_mood/1", `"mood":"glad"`},
+		{"a table whose row type a column has", "ALTER TABLE settings RENAME theme TO look", "/of_row_type/1", `look`},
 		{"a type is changed", "ALTER TABLE plain ALTER val TYPE text USING val || '!'", "/of_table/1", `"val":"a!"`},
 		{"a table is made anew", "BEGIN; CREATE TABLE next (LIKE plain INCLUDING ALL); ALTER TABLE next REPLICA IDENTITY FULL; INSERT INTO next VALUES (1, 1, 'new'); DROP TABLE plain CASCADE; ALTER TABLE next RENAME TO plain; COMMIT", "/of_table/1", `"val":"new"`},
 		{"a write to it", "UPDATE plain SET val = 'newer'", "/of_table/1", `"val":"newer"`},
@@ -133,4 +138,25 @@ func TestClearWhyAndWait(t *testing.T) {
 	output, status = finish(t, b.env, "wait", "--position", "FFFF/0", "--timeout", "50ms")
 	require.Equal(t, 1, status)
 	require.Contains(t, output, "has not applied FFFF/0 within 50ms")
+}
+
+// No event trigger tells of ALTER DATABASE ... SET: an api keeps the search_path that it began with, on every connection, so that what a
+// query reads and what it was found to depend on are the same tables.
+func TestSearchPathOfLaterConnections(t *testing.T) {
+	b, url := definitions(t)
+	b.db.Exec(t, `INSERT INTO plain SELECT n, 1, 'public' FROM generate_series(10, 60) n;
+		CREATE SCHEMA early; CREATE TABLE early.plain (id int PRIMARY KEY, owner int, val text); ALTER TABLE early.plain REPLICA IDENTITY FULL;
+		INSERT INTO early.plain SELECT n, 1, 'early' FROM generate_series(10, 60) n`)
+	untilHit(t, url+"/of_table/1")
+	b.db.Exec(t, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET search_path = early, public', current_database()); END $$`)
+	var many errgroup.Group
+	for id := 10; id <= 60; id++ { // at once, so that there are new connections
+		many.Go(func() error {
+			if a := fresh(t, fmt.Sprintf("%s/of_table/%d", url, id)); !strings.Contains(a.body, `"public"`) {
+				return fmt.Errorf("%d: %s", id, a.body)
+			}
+			return nil
+		})
+	}
+	require.NoError(t, many.Wait())
 }

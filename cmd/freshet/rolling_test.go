@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -91,7 +92,14 @@ type rolling struct {
 // write counts up the two columns of a row by turns.
 func (r *rolling) write(ctx context.Context, db *testenv.Database, id int) error {
 	pool := db.Pool(r.t)
-	for n := int64(1); ctx.Err() == nil; n++ {
+	pace := time.NewTicker(3 * time.Millisecond) // so that there are hits between the writes
+	defer pace.Stop()
+	for n := int64(1); ; n++ {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-pace.C:
+		}
 		column, acknowledged := "old_n", &r.old[id]
 		if n%2 == 0 {
 			column, acknowledged = "new_n", &r.new[id]
@@ -102,7 +110,6 @@ func (r *rolling) write(ctx context.Context, db *testenv.Database, id int) error
 		acknowledged.Store(n)
 		r.writes.Add(1)
 	}
-	return nil
 }
 
 // read asks with no-cache and without in turn; a no-cache answer must have what was acknowledged before.

@@ -2,9 +2,11 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -29,6 +31,11 @@ func NewPool(ctx context.Context, settings config.Database, name string) (*pgxpo
 		// Two processes that print times in different zones would store different bytes for one result.
 		cfg.ConnConfig.RuntimeParams["timezone"] = "UTC"
 	}
+	path, err := searchPath(ctx, cfg.ConnConfig)
+	if err != nil {
+		return nil, err
+	}
+	cfg.ConnConfig.RuntimeParams["search_path"] = path
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect to Postgres: %w", err)
@@ -38,4 +45,19 @@ func NewPool(ctx context.Context, settings config.Database, name string) (*pgxpo
 		return nil, fmt.Errorf("connect to Postgres: %w", err)
 	}
 	return pool, nil
+}
+
+// searchPath is what the search_path of a connection means now. All connections of the pool get it: one that is made after ALTER ROLE or
+// ALTER DATABASE would else read other tables, under the same names, than those that the queries were analyzed with.
+func searchPath(ctx context.Context, cfg *pgx.ConnConfig) (path string, err error) {
+	conn, err := pgx.ConnectConfig(ctx, cfg.Copy())
+	if err != nil {
+		return "", fmt.Errorf("connect to Postgres: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close(context.WithoutCancel(ctx))) }()
+	err = conn.QueryRow(ctx, "SELECT coalesce(string_agg(quote_ident(s), ', ' ORDER BY n), '') FROM unnest(current_schemas(false)) WITH ORDINALITY AS p(s, n)").Scan(&path)
+	if err != nil {
+		return "", fmt.Errorf("read the search_path: %w", err)
+	}
+	return path, nil
 }

@@ -211,6 +211,12 @@ BEGIN
         RETURN 'everything'; -- functions, types, rules, schemas, extensions, and what a later Postgres may bring
     END IF;
     SELECT relkind INTO kind FROM pg_class WHERE oid = object;
+    -- The row type of a table changes with it: columns and functions of that type, elsewhere, are others then.
+    IF kind IN ('r', 'p') AND tag = 'ALTER TABLE' AND EXISTS (
+        SELECT FROM pg_class c JOIN pg_type t ON t.oid = c.reltype JOIN pg_depend d ON d.refobjid IN (t.oid, t.typarray)
+        WHERE c.oid = object AND d.refclassid = 'pg_type'::regclass AND d.deptype <> 'i') THEN
+        RETURN 'everything';
+    END IF;
     RETURN CASE
         WHEN kind IN ('r', 'p') THEN 'relation'
         WHEN kind IN ('i', 'I', 'S', 't') THEN 'nothing'
@@ -234,6 +240,11 @@ BEGIN
     FOR command IN SELECT * FROM pg_event_trigger_ddl_commands() LOOP
         CONTINUE WHEN command.in_extension OR command.schema_name IN ('pg_temp', 'freshet')
             OR command.objid::text = current_setting('freshet.guarding', true);
+        -- A schema that may not be used is passed over in the search_path.
+        IF command.command_tag IN ('GRANT', 'REVOKE') AND lower(command.object_type) = 'schema' THEN
+            everything := true;
+            CONTINUE;
+        END IF;
         reach := freshet.reach_of_command(command.classid, command.objid, command.command_tag);
         CONTINUE WHEN reach = 'nothing';
         IF reach = 'everything' OR freshet.shadows(command.objid) THEN

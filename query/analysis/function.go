@@ -58,6 +58,25 @@ func (a *analyzer) operator(name []*pg.Node) {
 func (a *analyzer) cast(c *pg.TypeCast) {
 	name, _ := typeOf(c.GetTypeName())
 	a.moment(name, c.GetArg())
+	a.rowType(c.GetTypeName())
+}
+
+// rowType refuses a cast to the row type of a relation: its columns are those of a table that the query does not read.
+func (a *analyzer) rowType(t *pg.TypeName) {
+	var names []string
+	for _, n := range t.GetNames() {
+		names = append(names, n.GetString_().GetSval())
+	}
+	if len(names) == 0 || len(names) > 2 {
+		return
+	}
+	schema := ""
+	if len(names) == 2 {
+		schema = names[0]
+	}
+	if r := a.catalog.Find(schema, names[len(names)-1]); r != nil && !isPostgres(r.Schema) {
+		a.refuse("it casts to the row type of %s: a change of that table's columns would change the result unseen", r)
+	}
 }
 
 // compared warns of a column of a date that is compared with 'today' and the like.
