@@ -31,6 +31,14 @@ func (s *site) applied(to string) {
 	require.NoError(s.t, s.redis.HSet(s.t.Context(), "freshet:watermark", "position", to).Err())
 }
 
+// startAhead is start with a watermark far ahead of the server's WAL: it has passed whatever an entry has seen.
+func startAhead(t *testing.T, edit ...func(*options)) *site {
+	t.Helper()
+	s := start(t, edit...)
+	s.applied("F/10")
+	return s
+}
+
 // looks is how often somebody has looked at the watermark.
 func (s *site) looks() int {
 	s.t.Helper()
@@ -46,7 +54,7 @@ func (s *site) looks() int {
 
 // The position that is asked for is compared with the watermark, whatever Postgres has; a wait of no time is a look.
 func TestPositionReached(t *testing.T) {
-	s := start(t)
+	s := startAhead(t)
 	for _, tt := range []struct {
 		query, position string
 		reached         bool
@@ -66,7 +74,7 @@ func TestPositionReached(t *testing.T) {
 
 // Without a position it is where the WAL ends now: whatever was committed before.
 func TestPositionOfNow(t *testing.T) {
-	s := start(t)
+	s := startAhead(t)
 	s.db.Exec(t, "UPDATE blogs SET title = 'New' WHERE id = 1")
 	committed := position(t, testenv.Value[string](t, s.db, "SELECT pg_current_wal_insert_lsn()::text"))
 	now := s.position(s.get("/position"), true)
@@ -80,7 +88,7 @@ func TestPositionOfNow(t *testing.T) {
 
 // It answers once the cache has passed the position, and not before.
 func TestPositionWaits(t *testing.T) {
-	s := start(t)
+	s := startAhead(t)
 	var g errgroup.Group
 	var r response
 	done := make(chan struct{})
@@ -118,7 +126,7 @@ func TestPositionWithoutACache(t *testing.T) {
 
 // What cannot be read is refused by its name. It never counts as not given: the answer would be that of another question.
 func TestPositionBadParameters(t *testing.T) {
-	s := start(t)
+	s := startAhead(t)
 	for _, tt := range []struct{ query, say string }{
 		{"at-least=soon", "at-least: "},
 		{"at-least=10", "at-least: "},

@@ -58,7 +58,7 @@ func (s *site) titles(b togetherBody) []string {
 
 // Each query is answered as its own route would answer it, in the order in which they were asked, and shares its entry with it.
 func TestTogether(t *testing.T) {
-	s := start(t)
+	s := startAhead(t)
 	const body = `{"queries": [
 		{"name": "blog_list", "params": {"limit": 2}}, {"name": "blog_by_id", "params": {"id": 3}}, {"name": "blog_by_id", "params": {"id": 99}},
 		{"name": "quiz_list"}, {"name": "user_dashboard", "params": {"user_id": "1"}}, {"name": "blog_by_id", "params": {"id": 1}}]}`
@@ -99,7 +99,7 @@ func TestTogether(t *testing.T) {
 
 // The answer's ttl is that of the entry which ends first.
 func TestTogetherEndsWithItsFirst(t *testing.T) {
-	s := start(t, func(o *options) {
+	s := startAhead(t, func(o *options) {
 		o.files = fstest.MapFS{"brief.sql": {Data: []byte("-- name: brief\n-- route: GET /brief\n-- result: one\n-- ttl: 1m\nSELECT title FROM blogs WHERE id = 1")}}
 	})
 	const body = `{"queries": [{"name": "blog_by_id", "params": {"id": 1}}, {"name": "brief"}]}`
@@ -126,7 +126,7 @@ func TestTogetherIsOneSnapshot(t *testing.T) {
 			{"name": "blog_by_id", "params": {"id": 2}}]}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := start(t, func(o *options) { o.files = fstest.MapFS{"paused.sql": {Data: []byte(pausedFile)}} })
+			s := startAhead(t, func(o *options) { o.files = fstest.MapFS{"paused.sql": {Data: []byte(pausedFile)}} })
 			unlock := s.lock(7)
 			var g errgroup.Group
 			var r response
@@ -154,13 +154,10 @@ func TestTogetherIsOneSnapshot(t *testing.T) {
 
 // Entries that are valid, each by itself, show half of a transaction while what clears one of them is on its way.
 func TestTogetherDoesNotMixMoments(t *testing.T) {
-	s := start(t)
-	applied := func(to string) {
-		require.NoError(t, s.redis.HSet(t.Context(), "freshet:watermark", "position", to).Err())
-	}
+	s := startAhead(t)
 	const body = `{"queries": [{"name": "blog_by_id", "params": {"id": 1}}, {"name": "blog_by_id", "params": {"id": 2}}]}`
 	s.get("/blogs/1")
-	applied(testenv.Value[string](t, s.db, "SELECT pg_current_wal_insert_lsn()::text"))
+	s.applied(testenv.Value[string](t, s.db, "SELECT pg_current_wal_insert_lsn()::text"))
 	s.db.Exec(t, "UPDATE blogs SET title = 'New' WHERE id IN (1, 2)")
 	require.Equal(t, "New", s.field(s.get("/blogs/2"), "title"))
 	require.Equal(t, "Title 1", s.field(s.get("/blogs/1"), "title"), "within its bound")
@@ -168,7 +165,7 @@ func TestTogetherDoesNotMixMoments(t *testing.T) {
 	r, got := s.together(body)
 	require.Equal(t, stored, r.cacheStatus())
 	require.Equal(t, []string{"New", "New"}, s.titles(got))
-	applied(got.Position)
+	s.applied(got.Position)
 	r, got = s.together(body)
 	require.Equal(t, hit, r.cacheStatus())
 	require.Equal(t, []string{"New", "New"}, s.titles(got))
@@ -176,7 +173,7 @@ func TestTogetherDoesNotMixMoments(t *testing.T) {
 
 // The request says how fresh all of the answers must be, with the same words as any read.
 func TestTogetherAsksForFreshness(t *testing.T) {
-	s := start(t)
+	s := startAhead(t)
 	const body = `{"queries": [{"name": "blog_by_id", "params": {"id": 1}}, {"name": "blog_by_id", "params": {"id": 2}}]}`
 	s.problem(s.do(http.MethodPost, "/query", body, "Cache-Control: only-if-cached"), http.StatusGatewayTimeout, "/query")
 	s.together(body)
@@ -203,9 +200,10 @@ func TestTogetherAsksForFreshness(t *testing.T) {
 
 // A hit says how old its watermark is.
 func TestTogetherSaysItsAge(t *testing.T) {
-	s := start(t)
+	s := startAhead(t)
 	const body = `{"queries": [{"name": "blog_by_id", "params": {"id": 1}}]}`
 	s.setWatermark(time.Now().Add(-30 * time.Second))
+	s.applied("F/10")
 	miss, _ := s.together(body)
 	require.Equal(t, "0", miss.header.Get("Age"))
 	r, _ := s.together(body)
@@ -215,7 +213,7 @@ func TestTogetherSaysItsAge(t *testing.T) {
 
 // A body that is not what it should be is refused, and the detail says which part of it is wrong; nothing is run or cached.
 func TestTogetherBadBodies(t *testing.T) {
-	s := start(t)
+	s := startAhead(t)
 	many := func(n int) string {
 		return `{"queries": [` + strings.TrimSuffix(strings.Repeat(`{"name": "quiz_list"},`, n), ",") + `]}`
 	}
@@ -265,7 +263,7 @@ func TestTogetherBadBodies(t *testing.T) {
 
 // One query that fails is a failure of all: half an answer would be of no use. Its text, and Postgres's, are not shown.
 func TestTogetherFailsAsAWhole(t *testing.T) {
-	s := start(t, func(o *options) {
+	s := startAhead(t, func(o *options) {
 		o.files = fstest.MapFS{"broken.sql": {Data: []byte("-- name: broken\n-- route: GET /broken\n-- result: one\n-- depends: blogs(id = 1)\n" +
 			"SELECT next_call() AS call")}} // nextval is not for a transaction that only reads
 	})

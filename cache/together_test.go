@@ -153,9 +153,10 @@ func TestTogetherWaitsForTheWatermark(t *testing.T) {
 	}
 }
 
-// The watch has seen a watermark that may be gone a moment later, with the server that it was on.
+// The watch has seen a watermark that may be gone a moment later, with the server that it was on. It
+// waits once: a request that entries go on to overtake would never end.
 func TestTogetherLooksAgainAfterItHasWaited(t *testing.T) {
-	r := newRig(t, byID).with()
+	r := newRig(t, byID).with(func(cfg *ReaderConfig) { cfg.Patience = time.Hour })
 	r.put("1", "before", Mark{Position: 90})
 	r.put("2", "after", Mark{Position: 150})
 	lookups := 0
@@ -170,10 +171,14 @@ func TestTogetherLooksAgainAfterItHasWaited(t *testing.T) {
 	out := r.startAll(together(Mark{Position: 160}, "after", "after"), blog("1"), blog("2"))
 	r.waiters(1)
 	r.apply(Batch{})
-	got := <-out
-	require.NoError(t, got.err)
-	require.Equal(t, Miss, got.all.Status)
-	require.Equal(t, []string{"after", "after"}, bodies(got.all))
+	select {
+	case got := <-out:
+		require.NoError(t, got.err)
+		require.Equal(t, Miss, got.all.Status)
+		require.Equal(t, []string{"after", "after"}, bodies(got.all))
+	case <-time.After(10 * time.Second):
+		t.Fatal("it waits again")
+	}
 }
 
 // One entry that is missing, or no longer valid, is reason enough to run all of the queries: the others may be of another moment.
@@ -413,6 +418,18 @@ func TestTogetherStrict(t *testing.T) {
 			require.Equal(t, Miss, all.Status)
 			require.Equal(t, []string{"new a", "new b"}, bodies(all))
 		})
+	}
+}
+
+// What a request asks for does not do instead of what its entries need.
+func TestTogetherStrictEntriesAreOfOneMomentToo(t *testing.T) {
+	r := newRig(t, byID).with(impatient, endsAt(Mark{Position: 100}))
+	r.put("1", "before", Mark{Position: 90})
+	r.put("2", "after", Mark{Position: 150})
+	for _, edit := range []func(*Request){linearizable, atLeast(Mark{Position: 100})} {
+		all := r.getAll(together(Mark{Position: 160}, "after", "after"), strictly("1", edit), blog("2"))
+		require.Equal(t, Miss, all.Status)
+		require.Equal(t, []string{"after", "after"}, bodies(all))
 	}
 }
 
