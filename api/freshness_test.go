@@ -65,6 +65,7 @@ func TestWhatARequestMaySay(t *testing.T) {
 		{"a position that it has not", []string{"Freshet-Position: 0/11"}, latest, bypass + "watermark-behind"},
 		{"a position of another server", []string{"Freshet-Position: 0/1;timeline=2"}, latest, bypass + "watermark-behind"},
 		{"two positions", []string{"Freshet-Position: 0/1", "Freshet-Position: 0/11"}, latest, bypass + "watermark-behind"},
+		{"two positions the other way round", []string{"Freshet-Position: 0/11", "Freshet-Position: 0/1"}, latest, bypass + "watermark-behind"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := s.get(path1, tt.headers...)

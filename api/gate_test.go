@@ -78,6 +78,7 @@ func TestGateTimeout(t *testing.T) {
 	s := start(t, withLocked, func(o *options) {
 		o.database.MaxConnections = 2
 		o.api.ConnectionTimeout = 200 * time.Millisecond
+		o.api.MaxWaiting = 1
 	})
 	unlock := s.lockAll(1)
 	inside := s.inBackground("/locked/0")

@@ -239,6 +239,7 @@ func TestStrictRequestLooksAgainAfterItHasWaited(t *testing.T) {
 		{"a server that lags takes over", func(r *rig) { r.client.HSet(r.t.Context(), r.store.watermark(), fieldPosition, "0/64") }, ReasonBehind},
 		{"the watermark is lost", func(r *rig) { r.client.Del(r.t.Context(), r.store.watermark()) }, ReasonNoWatermark},
 		{"a shape is retired", func(r *rig) { r.client.HDel(r.t.Context(), r.store.watermark(), fieldShape+byID.String()) }, ReasonInactive},
+		{"its watermark is an old one", func(r *rig) { r.client.HSet(r.t.Context(), r.store.watermark(), fieldAt, "1") }, ReasonStale},
 		{"Redis is gone", func(r *rig) { require.NoError(r.t, r.server.Server.Kill()) }, ReasonUnavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
