@@ -6,11 +6,14 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 # Pinned here and not in go.mod: its 200 dependencies are no business of ours.
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 
+# How often `make faults` does everything.
+RUNS ?= 1
+
 # How long `make fuzz` spends on each fuzz target.
 FUZZTIME ?= 20s
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test fuzz soundness model bench lint fmt verify clean
+.PHONY: help setup build run test faults fuzz soundness model bench lint fmt verify clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +30,9 @@ run: setup build ## Build, and run everything on this machine: http://127.0.0.1:
 # -count=1: the tests talk to real servers, which go's test cache knows nothing of.
 test: setup ## Test everything, on real servers, with the race detector
 	go test -race -count=1 -timeout 15m ./...
+
+faults: setup ## Break everything under load, RUNS=1 times, and write the table in docs/faults.md
+	go test -count=1 -timeout 2h -v -run TestFaults ./faults -all -runs $(RUNS) -lasting 3s -within 5s -report $(CURDIR)/docs/faults.md
 
 fuzz: ## Run every fuzz target in turn, FUZZTIME=20s each
 	@grep -rHo --include='*_test.go' --exclude-dir='.*' '^func Fuzz[A-Za-z0-9_]*' * | sort | \

@@ -46,7 +46,9 @@ type Config struct {
 	// ConnectionTimeout bounds the wait for a connection of the pool, CommandTimeout a statement.
 	ConnectionTimeout, CommandTimeout time.Duration
 	BodyLimit                         int64
-	RequestTimeout, DrainTimeout      time.Duration
+	RequestTimeout                    time.Duration
+	// DrainDelay is how long Run goes on serving once it is told to stop, DrainTimeout bounds the requests in progress then.
+	DrainDelay, DrainTimeout time.Duration
 	Version                           string
 	Log                               *slog.Logger
 }
@@ -184,6 +186,10 @@ func (a *API) Run(ctx context.Context) error {
 	g.Go(func() error {
 		<-ctx.Done()
 		a.draining.Store(true)
+		if a.cfg.DrainDelay > 0 { // whoever has a connection is told to make another, elsewhere
+			server.SetKeepAlivesEnabled(false)
+			<-time.After(a.cfg.DrainDelay)
+		}
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.DrainTimeout)
 		defer cancel()
 		if err := server.Shutdown(drain); err != nil {

@@ -133,7 +133,7 @@ func (a *API) fail(err error, c echo.Context) {
 		p.Title = "Client Closed Request"
 	}
 	p.Instance, p.RequestID = r.URL.Path, h.Get(echo.HeaderXRequestID)
-	if p.Status >= http.StatusInternalServerError {
+	if p.Status >= http.StatusInternalServerError && !errors.Is(err, cache.ErrNotCached) { // that one was asked for
 		a.log.Error("request failed", "request_id", p.RequestID, "method", r.Method, "path", r.URL.Path, "status", p.Status, "error", err)
 	}
 	if c.Response().Committed {

@@ -118,6 +118,24 @@ func TestDrain(t *testing.T) {
 	require.NoError(t, s.stop())
 }
 
+// With a delay it says that it will be gone, and still answers, on connections that it closes, until load balancers have seen that.
+func TestDrainDelay(t *testing.T) {
+	s := start(t, func(o *options) { o.api.DrainDelay = 2 * time.Second })
+	s.cancel()
+	testenv.Eventually(t, patience, func() (bool, string) {
+		r := s.get("/health/ready")
+		return r.status == http.StatusServiceUnavailable && s.field(r, "status") == "draining", r.body
+	})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+path1, nil)
+	require.NoError(t, err)
+	resp, err := http.DefaultClient.Do(req)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.True(t, resp.Close, "the connection stays open")
+	require.NoError(t, s.stop())
+}
+
 // inBackground sends a request; what comes back is sent on the channel, an error as the body.
 func (s *site) inBackground(path string) <-chan response {
 	answer := make(chan response, 1)

@@ -60,7 +60,7 @@ func runAPI(ctx context.Context, db config.Database, redis config.Redis, source 
 		Source: source.Name, Publication: source.Publication, AdminToken: c.AdminToken, MaxStaleness: c.MaxStaleness,
 		PositionCookie: c.PositionCookie, MaxWaiting: c.MaxWaiting,
 		ConnectionTimeout: db.ConnectionTimeout, CommandTimeout: db.CommandTimeout,
-		BodyLimit: c.BodyLimit, RequestTimeout: c.RequestTimeout, DrainTimeout: c.DrainTimeout,
+		BodyLimit: c.BodyLimit, RequestTimeout: c.RequestTimeout, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout,
 		Version: version, Log: log,
 	})
 	if c.Example && postgres.IsCode(err, "42P01") { // undefined_table

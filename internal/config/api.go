@@ -25,7 +25,9 @@ type API struct {
 
 	BodyLimit      int64         // bytes of a request body
 	RequestTimeout time.Duration // for one request, waiting included
-	DrainTimeout   time.Duration // for requests in progress when the process is told to stop
+	// DrainDelay is how long a process that is told to stop says so (at /health/ready) and still serves.
+	DrainDelay   time.Duration
+	DrainTimeout time.Duration // for requests in progress when the process is told to stop
 }
 
 // Register adds the settings to s.
@@ -49,6 +51,8 @@ func (a *API) Register(s *Set) {
 		"largest request body", Between[int64](1, 1<<30))
 	s.Duration(&a.RequestTimeout, "request-timeout", "FRESHET_REQUEST_TIMEOUT", 35*time.Second,
 		"time for one request", AtLeast(time.Millisecond))
+	s.Duration(&a.DrainDelay, "drain-delay", "FRESHET_DRAIN_DELAY", 0,
+		"time to go on serving when stopping, so that load balancers, who see /health/ready fail, send nothing more")
 	s.Duration(&a.DrainTimeout, "drain-timeout", "FRESHET_DRAIN_TIMEOUT", 10*time.Second,
 		"time for requests in progress to finish when stopping")
 	s.Rule("at least one of them, or there is nothing to serve",

@@ -200,6 +200,9 @@ func (pg *Postgres) URL(database string) string {
 	return u.String()
 }
 
+// Addr is host and port.
+func (pg *Postgres) Addr() string { return address(pg.port) }
+
 // Port is the port that the server listens on.
 func (pg *Postgres) Port() int { return pg.port }
 

@@ -158,5 +158,8 @@ func (r *Redis) URL() string { return "redis://" + address(r.port) + "/0" }
 // Addr is host and port.
 func (r *Redis) Addr() string { return address(r.port) }
 
+// Dir is the folder that it works in and keeps its files in.
+func (r *Redis) Dir() string { return r.dir }
+
 // Port is the port that the server listens on.
 func (r *Redis) Port() int { return r.port }

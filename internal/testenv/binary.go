@@ -32,7 +32,7 @@ func Binary(tb testing.TB) string {
 		b.path = filepath.Join(s.dir, "freshet")
 		ctx, cancel := context.WithTimeout(context.Background(), buildPatience)
 		defer cancel()
-		b.err = build(ctx, "./cmd/freshet", b.path)
+		b.err = build(ctx, "./cmd/freshet", b.path, raceEnabled)
 	})
 	if b.err != nil {
 		tb.Fatalf("testenv: %v", b.err)
@@ -40,14 +40,38 @@ func Binary(tb testing.TB) string {
 	return b.path
 }
 
-// build builds a program of this module, named by its folder below the module's root.
-func build(ctx context.Context, program, output string) error {
+// tool builds a program of another module, one of the tools in our go.mod, once for the package's tests, and returns its
+// path. It never has the race detector: it is not our code, and has its own speed.
+func tool(tb testing.TB, program, name string) string {
+	tb.Helper()
+	s := state(tb)
+	s.mu.Lock()
+	b, found := s.tools[name]
+	if !found {
+		b = &binary{path: filepath.Join(s.dir, name)}
+		s.tools[name] = b
+	}
+	s.mu.Unlock()
+	b.once.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), buildPatience)
+		defer cancel()
+		b.err = build(ctx, program, b.path, false)
+	})
+	if b.err != nil {
+		tb.Fatalf("testenv: %v", b.err)
+	}
+	return b.path
+}
+
+// build builds a program: one of this module, named by its folder below the module's root, or one of a module that
+// go.mod requires, named by its import path.
+func build(ctx context.Context, program, output string, race bool) error {
 	root, err := moduleRoot(ctx)
 	if err != nil {
 		return err
 	}
 	args := []string{"build", "-o", output}
-	if raceEnabled {
+	if race {
 		args = append(args, "-race")
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, program)...)

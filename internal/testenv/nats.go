@@ -47,8 +47,20 @@ func NATS(tb testing.TB, edit ...func(*servers.NATSOptions)) *NATSServer {
 // Conn is a new connection, closed at the end of the test. It reconnects for ever, quickly.
 func (n *NATSServer) Conn(tb testing.TB) *nats.Conn {
 	tb.Helper()
+	return natsConn(tb, n.URL)
+}
+
+// JetStream is JetStream on a new connection, closed at the end of the test.
+func (n *NATSServer) JetStream(tb testing.TB) jetstream.JetStream {
+	tb.Helper()
+	return natsJetStream(tb, n.URL)
+}
+
+// natsConn is Conn for an address.
+func natsConn(tb testing.TB, url string) *nats.Conn {
+	tb.Helper()
 	closed := make(chan struct{})
-	conn, err := nats.Connect(n.URL, nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait),
+	conn, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(reconnectWait),
 		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	if err != nil {
 		tb.Fatalf("testenv: connect to NATS: %v", err)
@@ -60,10 +72,10 @@ func (n *NATSServer) Conn(tb testing.TB) *nats.Conn {
 	return conn
 }
 
-// JetStream is JetStream on a new connection, closed at the end of the test.
-func (n *NATSServer) JetStream(tb testing.TB) jetstream.JetStream {
+// natsJetStream is JetStream for an address.
+func natsJetStream(tb testing.TB, url string) jetstream.JetStream {
 	tb.Helper()
-	js, err := jetstream.New(n.Conn(tb))
+	js, err := jetstream.New(natsConn(tb, url))
 	if err != nil {
 		tb.Fatalf("testenv: %v", err)
 	}

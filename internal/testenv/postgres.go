@@ -20,7 +20,9 @@ import (
 type Database struct {
 	URL    string            // for user postgres, a superuser
 	Name   string            // of the database
-	Server *servers.Postgres // kill and restart it only if it came from PrivatePostgres
+	Server *servers.Postgres // kill and restart it only if it came from PrivatePostgres or Replica
+
+	settings map[string]string // of a private server, beyond the defaults
 
 	mu   sync.Mutex
 	pool *pgxpool.Pool
@@ -78,6 +80,15 @@ func PrivatePostgres(tb testing.TB, settings map[string]string) *Database {
 	if err != nil {
 		tb.Fatalf("testenv: start Postgres: %v", err)
 	}
+	stopPrivateAtEnd(tb, server)
+	db := newDatabase(tb, server, "postgres")
+	db.settings = settings
+	return db
+}
+
+// stopPrivateAtEnd stops a test's own server, which may be in a bad way, at the end of the test.
+func stopPrivateAtEnd(tb testing.TB, server *servers.Postgres) {
+	tb.Helper()
 	stopAtEnd(tb, "Postgres", func(ctx context.Context) error {
 		// A server that the test has paused or left with a stuck walsender does not stop in order.
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -87,7 +98,6 @@ func PrivatePostgres(tb testing.TB, settings map[string]string) *Database {
 		}
 		return nil
 	})
-	return newDatabase(tb, server, "postgres")
 }
 
 // newDatabase makes the handle of a database; its pool is closed at the test's end.

@@ -28,9 +28,16 @@ func startPostgres(
 	if err := copyCluster(dir, template); err != nil {
 		return nil, fmt.Errorf("copy the template cluster: %w", err)
 	}
-	all := maps.Clone(unsafe)
-	maps.Copy(all, settings)
-	return servers.StartPostgres(ctx, servers.PostgresOptions{Dir: dir, Settings: all, Log: log})
+	return servers.StartPostgres(ctx, servers.PostgresOptions{Dir: dir, Settings: merged(unsafe, settings), Log: log})
+}
+
+// merged is the settings of all; the later ones win.
+func merged(all ...map[string]string) map[string]string {
+	result := map[string]string{}
+	for _, settings := range all {
+		maps.Copy(result, settings)
+	}
+	return result
 }
 
 // copyCluster copies a cluster's files. The kernel shares their blocks where the file system can (copy_file_range).

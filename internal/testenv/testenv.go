@@ -1,4 +1,5 @@
-// Package testenv gives tests real servers: Postgres, Redis, NATS, and our own program as a process.
+// Package testenv gives tests real servers: Postgres, Redis, NATS, and our own program as a process; and what makes them
+// suffer: paths between them that can be cut, stalled and slowed down, replicas that lag, disks that are full, backups.
 //
 // A package that uses it hands its TestMain to Main. Its tests then share one Postgres cluster, each with a database of
 // its own, and have Redis and NATS servers of their own; all of it is gone when the tests end, also when they fail or
@@ -44,8 +45,9 @@ type shared struct {
 	postgres cluster
 	binary   binary
 
-	mu   sync.Mutex
-	next int
+	mu    sync.Mutex
+	next  int
+	tools map[string]*binary // by name
 }
 
 // Main runs the tests of a package, stops what they shared, fails the package if it leaves goroutines behind, and
@@ -89,7 +91,7 @@ func newShared() (*shared, error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
-	return &shared{dir: dir, lock: lock}, removeStale(filepath.Dir(dir))
+	return &shared{dir: dir, lock: lock, tools: map[string]*binary{}}, removeStale(filepath.Dir(dir))
 }
 
 // removeStale removes the folders of test packages that were killed: nobody holds their lock.
@@ -108,7 +110,7 @@ func removeStale(base string) error {
 			continue // somebody else's, or just being removed
 		}
 		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-			_ = os.RemoveAll(dir) // what another user owns stays
+			_ = errors.Join(unmountBelow(dir), os.RemoveAll(dir)) // what another user owns stays
 		}
 		_ = lock.Close()
 	}

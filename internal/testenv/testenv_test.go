@@ -128,7 +128,7 @@ func TestNATSIsOnesOwnAndRestarts(t *testing.T) {
 
 func TestProcess(t *testing.T) {
 	program := filepath.Join(state(t).dir, "parrot")
-	require.NoError(t, build(t.Context(), "./internal/testenv/testdata/parrot", program))
+	require.NoError(t, build(t.Context(), "./internal/testenv/testdata/parrot", program, raceEnabled))
 
 	t.Run("output, signals and status", func(t *testing.T) {
 		p := StartProcess(t, program, []string{"PARROT=green"}, "one")
