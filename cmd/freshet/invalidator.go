@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"freshet/cache"
 	"freshet/internal/config"
@@ -20,6 +21,7 @@ func invalidatorCommand() *cobra.Command {
 		redis  config.Redis
 		nats   config.NATS
 		source config.Source
+		verify config.Verify
 		log    config.Log
 	)
 	cmd := &cobra.Command{
@@ -27,11 +29,20 @@ func invalidatorCommand() *cobra.Command {
 		Short: "Clear in Redis what each change touches, and advance the watermark",
 		Long: `Consumes the log from JetStream, clears the buckets that each change touches, and advances the cache's watermark.
 
-Postgres is asked only for the list of shapes, at the start and when it changes. Several invalidators may run on one Redis.`,
+Postgres is asked only for the list of shapes, at the start and when it changes. Several invalidators may run on one Redis.
+
+With --verify-rate it also does, all the time, what ` + "`freshet verify`" + ` does: it needs the api's --queries then. A stale entry is one line
+of the level ERROR, and each minute has a summary of the level INFO.`,
 	}
 	return withSettings(cmd, func(cmd *cobra.Command, _ *config.Set) error {
-		return unlessStopped(cmd.Context(), runInvalidator(cmd.Context(), db, redis, nats, source, log.Logger(cmd.ErrOrStderr()), nil))
-	}, &db, &redis, &nats, &source, &log)
+		logger := log.Logger(cmd.ErrOrStderr())
+		g, ctx := errgroup.WithContext(cmd.Context())
+		g.Go(func() error { return runInvalidator(ctx, db, redis, nats, source, logger, nil) })
+		if verify.Rate > 0 {
+			g.Go(func() error { return verifyInBackground(ctx, db, redis, source, verify, logger) })
+		}
+		return unlessStopped(cmd.Context(), g.Wait())
+	}, &db, &redis, &nats, &source, &verify, &log)
 }
 
 // invalidatorConnections bounds the pool: a question now and then.

@@ -41,8 +41,7 @@ func (a *API) Register(s *Set) {
 	s.String(&a.AdminToken, "admin-token", "FRESHET_ADMIN_TOKEN", "",
 		"bearer token of writes and admin calls; without one they are refused", Secret(),
 		Validate("a token of visible ASCII characters", isBearerToken))
-	s.Duration(&a.MaxStaleness, "max-staleness", "FRESHET_MAX_STALENESS", 5*time.Second,
-		"how far behind a cached answer may be, unless the request asks for less", AtLeast(time.Millisecond))
+	registerMaxStaleness(s, &a.MaxStaleness)
 	s.Bool(&a.PositionCookie, "position-cookie", "FRESHET_POSITION_COOKIE", false,
 		"keep the position of a browser's writes in a cookie, so that its reads see them")
 	s.Int(&a.MaxWaiting, "max-waiting", "FRESHET_MAX_WAITING", 1000,

@@ -102,7 +102,7 @@ func (s *Set) Variables() []Variable {
 func All() []Variable {
 	s := New(pflag.NewFlagSet("all", pflag.ContinueOnError), func(string) (string, bool) { return "", false })
 	for _, group := range []interface{ Register(*Set) }{
-		&Database{}, &Redis{}, &NATS{}, &Log{}, &Source{}, &CDC{}, &API{}, &Dev{},
+		&Database{}, &Redis{}, &NATS{}, &Log{}, &Source{}, &CDC{}, &API{}, &Verify{}, &Dev{},
 	} {
 		group.Register(s)
 	}
