@@ -4,6 +4,7 @@ package faults
 var groups = []group{
 	{name: "killed", faults: processFaults},
 	{name: "SIGTERM", faults: stopFaults},
+	{name: "paused", faults: pausedFaults},
 	{name: "pairs", faults: pairFaults},
 	{name: "Redis", faults: redisFaults},
 	{name: "NATS", options: smallDisk, faults: natsFaults},

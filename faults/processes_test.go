@@ -56,6 +56,46 @@ var processFaults = []fault{
 	}},
 }
 
+// A process that is stopped in the middle of whatever it does, and goes on later as if nothing had been.
+var pausedFaults = []fault{
+	{name: "cdc", strike: func(s *site) { s.paused(s.cdc, shortly) }},
+	{name: "invalidator", strike: func(s *site) { s.paused(s.invalidator, shortly) }},
+	{name: "api", strike: func(s *site) { s.paused(s.apis[0], shortly) }},
+	{name: "api, again and again", short: true, strike: func(s *site) {
+		for range 20 {
+			s.paused(s.apis[0], shortly/20)
+			s.hold(shortly / 20)
+		}
+	}},
+	{name: "cdc, while another takes over", strike: func(s *site) {
+		second := s.cdc.second()
+		second.WaitForLine(s.t, "standing by", patience)
+		s.cdc.Signal(syscall.SIGSTOP)
+		s.exec("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1", slot)
+		second.WaitForLine(s.t, s.cdc.ready, patience)
+		s.hold(shortly / 2)
+		s.cdc.Signal(syscall.SIGCONT)
+		s.hold(shortly / 2)
+		second.Kill()
+	}},
+	{name: "invalidator, while another works", strike: func(s *site) {
+		second := s.invalidator.second()
+		s.hold(shortly / 2)
+		for range 10 {
+			s.paused(s.invalidator, shortly/10)
+			s.hold(shortly / 10)
+		}
+		second.Kill()
+	}},
+}
+
+// paused stops a process for a while.
+func (s *site) paused(p *process, d time.Duration) {
+	p.Signal(syscall.SIGSTOP)
+	s.hold(d)
+	p.Signal(syscall.SIGCONT)
+}
+
 // server is one that a test has started.
 type server interface {
 	Kill() error
