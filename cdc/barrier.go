@@ -37,10 +37,15 @@ type probe struct {
 const probeSQL = `SELECT clock_timestamp(), pg_current_wal_insert_lsn()::text, pg_current_snapshot()::text`
 
 // lookTimeout bounds one question. Postgres answers it without touching a table; if it does not, the connection is dead.
-const lookTimeout = 10 * time.Second
+const lookTimeout = 2 * time.Second
 
 func (b *barrier) look(ctx context.Context) (probe, postgres.Snapshot, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	return b.lookWithin(ctx, lookTimeout)
+}
+
+// lookWithin is look with a limit of its own: the first question is two, as its statement has to be prepared.
+func (b *barrier) lookWithin(ctx context.Context, limit time.Duration) (probe, postgres.Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var (
 		p                  probe
@@ -108,6 +113,8 @@ func allVisible(s postgres.Snapshot, xids []uint32) bool {
 // kick makes Postgres flush: a record that no commit follows (a pruned page, say) is inserted and may stay unflushed, and
 // thereby unsent, for minutes, while nobody can tell it from a commit.
 func (b *barrier) kick(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
 	if _, err := b.conn.Exec(ctx, "SELECT pg_logical_emit_message(true, $1, '')", postgres.FlushPrefix); err != nil {
 		return fmt.Errorf("flush the WAL: %w", err)
 	}

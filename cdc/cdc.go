@@ -21,6 +21,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"freshet/events"
+	"freshet/internal/network"
 	"freshet/internal/postgres"
 )
 
@@ -48,6 +49,7 @@ type CDC struct {
 	log            *slog.Logger
 	statusInterval time.Duration
 	redefined      *redefined
+	walsender      walsender // the last one that was told to stream
 
 	mu   sync.Mutex
 	once bool // a session has streamed
@@ -71,16 +73,14 @@ func New(cfg Config) (*CDC, error) {
 	return &CDC{cfg: cfg, log: cfg.Log.With("component", "cdc", "source", cfg.Source), redefined: newRedefined()}, nil
 }
 
-const (
-	firstRetry = 50 * time.Millisecond
-	lastRetry  = 2 * time.Second
-)
+// quietLife is how long a session must have lived for its end to be the first failure, and not the next one.
+const quietLife = 4 * time.Second
 
 // Run streams until ctx ends, and then returns nil. Until it has streamed once, an error is returned at once: somebody
 // configured something wrong. Afterwards an error is an outage, logged and tried again for ever, unless it is a
 // DecodeError or a SetupError, which no trying mends.
 func (c *CDC) Run(ctx context.Context) error {
-	retry := firstRetry
+	var retry network.Backoff
 	for {
 		began := time.Now()
 		err := c.session(ctx)
@@ -96,16 +96,16 @@ func (c *CDC) Run(ctx context.Context) error {
 		if c.fatal(err) {
 			return fmt.Errorf("cdc: %w", err)
 		}
-		if time.Since(began) > 2*lastRetry {
-			retry = firstRetry
+		if time.Since(began) > quietLife {
+			retry = network.Backoff{}
 		}
-		c.log.Warn("session ended; trying again", "error", err, "in", retry)
+		pause := retry.Next()
+		c.log.Warn("session ended; trying again", "error", err, "in", pause)
 		select {
-		case <-time.After(retry):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return nil
 		}
-		retry = min(2*retry, lastRetry)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pglogrepl"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"freshet/events"
@@ -19,9 +20,17 @@ import (
 )
 
 const (
-	connectTimeout = 10 * time.Second
-	// publishTimeout bounds the wait for an acknowledgement.
-	publishTimeout = 10 * time.Second
+	// connectTimeout bounds one connection to Postgres, with all its questions and answers before it can be used.
+	connectTimeout = 8 * time.Second
+	// questionTimeout bounds one question to Postgres or NATS that is answered without waiting for anybody.
+	questionTimeout = 5 * time.Second
+	// publishTimeout is how long no acknowledgement may come while some are due.
+	publishTimeout = 3 * time.Second
+	// walsenderPatience is how long the walsender waits for a sign of life, instead of wal_sender_timeout, a minute by default: as
+	// long does it hold the slot when cdc's machine is gone.
+	walsenderPatience = 5 * time.Second
+	// closeTimeout bounds the farewell from Postgres.
+	closeTimeout = 500 * time.Millisecond
 	// drainTimeout bounds what a session still does after it was told to stop.
 	drainTimeout = 5 * time.Second
 )
@@ -30,8 +39,6 @@ var errDrainTimeout = errors.New("not everything could be published in time befo
 
 // connect opens the session's connections: two ordinary ones and one for replication.
 func (s *session) connect(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
 	cfg, err := pgx.ParseConfig(s.cfg.DatabaseURL)
 	if err != nil {
 		return err
@@ -40,6 +47,8 @@ func (s *session) connect(ctx context.Context) error {
 	// All of them the primary, whatever hosts the URL names.
 	cfg.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
 	cfg.RuntimeParams["application_name"] = applicationName + " " + s.cfg.Source + " (queries)"
+	cfg.ConnectTimeout = connectTimeout
+	postgres.NoticeDeadPath(&cfg.Config)
 	s.pg = cfg
 	for _, conn := range []**pgx.Conn{&s.sql, &s.catalog} {
 		if *conn, err = pgx.ConnectConfig(ctx, cfg); err != nil {
@@ -52,20 +61,34 @@ func (s *session) connect(ctx context.Context) error {
 	if s.wal, err = postgres.ReadWALGeometry(ctx, s.sql); err != nil {
 		return err
 	}
-	if s.statusInterval, err = statusInterval(ctx, s.sql); err != nil {
+	if err := s.connectReplication(ctx, cfg.Config.Copy()); err != nil {
 		return err
-	}
-	repl := cfg.Config.Copy()
-	maps.Copy(repl.RuntimeParams, replicationParams)
-	repl.RuntimeParams["application_name"] = applicationName + " " + s.cfg.Source
-	if s.repl, err = pgconn.ConnectConfig(ctx, repl); err != nil {
-		return setupHint(fmt.Errorf("connect to Postgres for replication: %w", err))
 	}
 	s.js, err = jetstream.New(s.cfg.NATS,
 		jetstream.WithPublishAsyncMaxPending(4*ackMessages), // our own window is the bound
-		jetstream.WithPublishAsyncTimeout(publishTimeout))
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) {
+			select {
+			case s.refused <- err:
+			default: // one is enough
+			}
+		}))
 	if err != nil {
 		return fmt.Errorf("use JetStream: %w", err)
+	}
+	return nil
+}
+
+func (s *session) connectReplication(ctx context.Context, cfg *pgconn.Config) error {
+	patience, err := senderTimeout(ctx, s.sql)
+	if err != nil {
+		return err
+	}
+	s.statusInterval = min(time.Second, max(10*time.Millisecond, patience/3))
+	maps.Copy(cfg.RuntimeParams, replicationParams)
+	cfg.RuntimeParams["application_name"] = applicationName + " " + s.cfg.Source
+	cfg.RuntimeParams["wal_sender_timeout"] = strconv.FormatInt(patience.Milliseconds(), 10)
+	if s.repl, err = pgconn.ConnectConfig(ctx, cfg); err != nil {
+		return setupHint(fmt.Errorf("connect to Postgres for replication: %w", err))
 	}
 	return nil
 }
@@ -91,10 +114,12 @@ var replicationParams = map[string]string{
 	"TimeZone":           "UTC",
 	"extra_float_digits": "3",
 	"bytea_output":       "hex",
+	// The walsender may have to wait for us as long as we for NATS or a standby: it hears from us meanwhile (wal_sender_timeout).
+	"tcp_user_timeout": "0",
 }
 
 func (s *session) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	// The replication connection first: a server that shuts down waits for it.
 	if s.repl != nil {
@@ -110,9 +135,10 @@ func (s *session) close() {
 	}
 }
 
-// statusInterval is a third of wal_sender_timeout, after which the server would give us up, and at most a second: what is
-// confirmed is WAL that the server can remove.
-func statusInterval(ctx context.Context, conn *pgx.Conn) (time.Duration, error) {
+// senderTimeout is how long the walsender waits for a sign of life: as long as the server is set to, but not for long.
+func senderTimeout(ctx context.Context, conn *pgx.Conn) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
 	var ms string
 	err := conn.QueryRow(ctx, `SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'`).Scan(&ms)
 	if err != nil {
@@ -122,13 +148,15 @@ func statusInterval(ctx context.Context, conn *pgx.Conn) (time.Duration, error) 
 	if err != nil {
 		return 0, fmt.Errorf("wal_sender_timeout: %w", err)
 	}
-	if n == 0 {
-		return time.Second, nil
+	if n == 0 { // for ever
+		return walsenderPatience, nil
 	}
-	return min(time.Second, max(10*time.Millisecond, time.Duration(n)*time.Millisecond/3)), nil
+	return min(walsenderPatience, time.Duration(n)*time.Millisecond), nil
 }
 
 func identify(ctx context.Context, conn *pgconn.PgConn) (server, error) {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
 	r, err := pglogrepl.IdentifySystem(ctx, conn)
 	if err != nil {
 		return server{}, fmt.Errorf("identify the Postgres server: %w", err)

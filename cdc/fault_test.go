@@ -20,6 +20,7 @@ import (
 type writers struct {
 	t      *testing.T
 	h      *harness
+	pace   time.Duration // between two transactions
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 }
@@ -28,9 +29,14 @@ const writerCount = 3
 
 func startWriters(t *testing.T, h *harness) *writers {
 	t.Helper()
+	return startWritersAt(t, h, 2*time.Millisecond) // what is written has to be checked too
+}
+
+func startWritersAt(t *testing.T, h *harness, pace time.Duration) *writers {
+	t.Helper()
 	h.db.Exec(t, `CREATE TABLE w (writer int, n int, PRIMARY KEY (writer, n))`)
 	h.publish(t, "w")
-	w := &writers{t: t, h: h}
+	w := &writers{t: t, h: h, pace: pace}
 	var ctx context.Context
 	ctx, w.cancel = context.WithCancel(t.Context())
 	for i := range writerCount {
@@ -56,7 +62,7 @@ func (w *writers) write(ctx context.Context, writer int) {
 	if err := conn.QueryRow(ctx, "SELECT coalesce(max(n), 0) FROM w WHERE writer = $1", writer).Scan(&n); err != nil {
 		return
 	}
-	pace := time.NewTicker(2 * time.Millisecond) // what is written has to be checked too
+	pace := time.NewTicker(w.pace)
 	defer pace.Stop()
 	for ctx.Err() == nil {
 		<-pace.C

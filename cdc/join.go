@@ -25,6 +25,8 @@ type streamEnd struct {
 
 // readStreamEnd reads the last message of the stream.
 func readStreamEnd(ctx context.Context, stream jetstream.Stream) (streamEnd, error) {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
 	info, err := stream.Info(ctx)
 	if err != nil {
 		return streamEnd{}, fmt.Errorf("read the state of the stream: %w", err)
@@ -88,6 +90,8 @@ type continuity struct {
 }
 
 func readContinuity(ctx context.Context, conn *pgx.Conn, source string) (continuity, error) {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
 	c := continuity{found: true}
 	err := conn.QueryRow(ctx, `SELECT session, previous, system_identifier, timeline FROM freshet.continuity WHERE source = $1`,
 		source).Scan(&c.session, &c.previous, &c.system, &c.timeline)
@@ -103,6 +107,8 @@ func readContinuity(ctx context.Context, conn *pgx.Conn, source string) (continu
 // writeContinuity says that session is the one that writes the stream, after previous. It must stand before the session's
 // first message: whichever of the two the stream then ends with, it is known.
 func writeContinuity(ctx context.Context, conn *pgx.Conn, source string, c continuity) error {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
 	_, err := conn.Exec(ctx, `INSERT INTO freshet.continuity (source, session, previous, system_identifier, timeline, updated_at)
 		VALUES ($1, $2, $3, $4, $5, now())
 		ON CONFLICT (source) DO UPDATE SET session = excluded.session, previous = excluded.previous,
@@ -116,6 +122,8 @@ func writeContinuity(ctx context.Context, conn *pgx.Conn, source string, c conti
 
 // forgetContinuity makes the next start publish a reset, whatever happens before this one has.
 func forgetContinuity(ctx context.Context, conn *pgx.Conn, source string) error {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
 	if _, err := conn.Exec(ctx, `DELETE FROM freshet.continuity WHERE source = $1`, source); err != nil {
 		return fmt.Errorf("write freshet.continuity: %w", err)
 	}

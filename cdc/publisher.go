@@ -37,6 +37,7 @@ const (
 // last, so that the stream is gap-free and in order, or not continued at all.
 type publisher struct {
 	js      jetstream.JetStream
+	refused <-chan error // why JetStream did not take a message, whichever it was
 	barrier *barrier
 	confirm *confirmer
 	source  string
@@ -261,7 +262,8 @@ func (p *publisher) send(ctx context.Context, m *nats.Msg, watermark events.Posi
 	if err := p.window.Acquire(ctx, size); err != nil {
 		return context.Cause(ctx)
 	}
-	future, err := p.js.PublishMsgAsync(m, jetstream.WithExpectLastSequence(p.sequence))
+	future, err := p.js.PublishMsgAsync(m, jetstream.WithExpectLastSequence(p.sequence),
+		jetstream.WithRetryAttempts(0)) // those that were sent after it would come before it
 	if err != nil {
 		return fmt.Errorf("publish to %s: %w", m.Subject, err)
 	}
@@ -276,8 +278,14 @@ func (p *publisher) send(ctx context.Context, m *nats.Msg, watermark events.Posi
 
 // collect waits for the acknowledgements, in order. The first failure ends the session: the next one reads the stream's end
 // and goes on from there, so nothing is ever published past a hole.
+//
+// A failure of a later message counts at once: what a stream has swallowed in the moment of its deletion is never answered, what is
+// sent afterwards is refused.
 func (p *publisher) collect(ctx context.Context) error {
+	patience := time.NewTimer(publishTimeout)
+	defer patience.Stop()
 	for s := range p.acks {
+		patience.Reset(publishTimeout)
 		select {
 		case ack := <-s.future.Ok():
 			switch {
@@ -288,6 +296,10 @@ func (p *publisher) collect(ctx context.Context) error {
 			}
 		case err := <-s.future.Err():
 			return fmt.Errorf("publish at stream sequence %d: %w", s.sequence, err)
+		case err := <-p.refused:
+			return fmt.Errorf("publish after stream sequence %d: %w", s.sequence, err)
+		case <-patience.C:
+			return fmt.Errorf("publish at stream sequence %d: no acknowledgement for %s", s.sequence, publishTimeout)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

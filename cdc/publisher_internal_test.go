@@ -1,10 +1,14 @@
 package cdc
 
 import (
+	"errors"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/semaphore"
 
 	"freshet/events"
 )
@@ -69,4 +73,36 @@ func TestBatchIsBoundedInBytes(t *testing.T) {
 	batch, more := take(item{body: body}, items)
 	require.True(t, more)
 	require.Len(t, batch, batchBytes/events.MaxMessageBytes)
+}
+
+// unanswered is a message that a stream has swallowed, as it can in the moment of its deletion.
+type unanswered struct{}
+
+func (unanswered) Ok() <-chan *jetstream.PubAck { return nil }
+func (unanswered) Err() <-chan error            { return nil }
+func (unanswered) Msg() *nats.Msg               { return nil }
+
+func TestMessageThatIsNeverAnswered(t *testing.T) {
+	wait := func(refused chan error) (took time.Duration, err error) {
+		p := &publisher{acks: make(chan sent, 1), window: semaphore.NewWeighted(1), refused: refused}
+		p.acks <- sent{future: unanswered{}, sequence: 7}
+		began := time.Now()
+		err = p.collect(t.Context())
+		return time.Since(began), err
+	}
+	t.Run("a later one is refused", func(t *testing.T) {
+		t.Parallel()
+		gone := errors.New("no such stream")
+		refused := make(chan error, 1)
+		refused <- gone
+		took, err := wait(refused)
+		require.ErrorIs(t, err, gone)
+		require.Less(t, took, publishTimeout)
+	})
+	t.Run("nor is anything else", func(t *testing.T) {
+		t.Parallel()
+		took, err := wait(nil)
+		require.ErrorContains(t, err, "stream sequence 7: no acknowledgement")
+		require.Less(t, took, publishTimeout+time.Second)
+	})
 }

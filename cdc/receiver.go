@@ -39,8 +39,22 @@ type receiver struct {
 	out      chan raw
 	budget   *semaphore.Weighted
 	received atomic.Uint64
-	asked    chan struct{} // a keepalive wants an answer
+	asked    chan struct{}   // a keepalive wants an answer
+	reached  events.Position // of the last keepalive
+
+	// idle tells whether a walsender that is silent has nothing to do; nil: nobody can tell.
+	idle     func(context.Context) (bool, error)
+	waiting  atomic.Bool // for the next message
+	heard    atomic.Bool // since watch has looked
+	question atomic.Bool // the next status update asks for an answer
 }
+
+const (
+	// silenceAsked is how long nothing may come until the walsender is asked for a sign of life.
+	silenceAsked = 2 * time.Second
+	// silenceSuspect is how long nothing may come until it is looked what the walsender does.
+	silenceSuspect = 4 * time.Second
+)
 
 func newReceiver(conn *pgconn.PgConn, confirm *confirmer, start events.Position, interval time.Duration) *receiver {
 	r := &receiver{
@@ -64,6 +78,7 @@ func (r *receiver) run(ctx context.Context, stop <-chan struct{}) error {
 		return r.read(ctx, stop)
 	})
 	g.Go(func() error { return r.report(ctx, reading, stop) })
+	g.Go(func() error { return r.watch(ctx, reading, stop) })
 	return g.Wait()
 }
 
@@ -75,7 +90,10 @@ func weight(m raw) int64 { return int64(min(len(m.data)+64, rawBudget)) }
 func (r *receiver) read(ctx context.Context, stop <-chan struct{}) error {
 	for {
 		// Not ctx: pgconn would start a watcher for each message. report ends the read with a deadline on the socket.
+		r.waiting.Store(true)
 		m, err := r.conn.ReceiveMessage(context.Background())
+		r.waiting.Store(false)
+		r.heard.Store(true)
 		if err != nil {
 			if stopped(stop) {
 				return nil
@@ -111,7 +129,12 @@ func (r *receiver) handle(ctx context.Context, data []byte) error {
 		if k.ReplyRequested {
 			signal(r.asked)
 		}
-		return r.push(ctx, raw{position: events.Position(k.ServerWALEnd)})
+		position := events.Position(k.ServerWALEnd)
+		if position == r.reached && position != 0 {
+			return nil // an answer to a question of ours, with nothing new
+		}
+		r.reached = position
+		return r.push(ctx, raw{position: position})
 	case pglogrepl.XLogDataByteID:
 		x, err := pglogrepl.ParseXLogData(data[1:])
 		if err != nil {
@@ -162,6 +185,49 @@ func (r *receiver) report(ctx context.Context, reading, stop <-chan struct{}) er
 	}
 }
 
+// watch ends the receiving when the walsender is silent though it must have heard us. TCP tells when the machine is gone, or the path
+// to it, but not when something in between still acknowledges what it does not pass on. Time is counted in ticks: those in which
+// this process did not run are none.
+func (r *receiver) watch(ctx context.Context, reading, stop <-chan struct{}) error {
+	const interval = time.Second
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	var silence time.Duration
+	for {
+		select {
+		case <-reading:
+			return nil
+		case <-stop:
+			return nil
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if heard := r.heard.Swap(false); heard || !r.waiting.Load() {
+			silence = 0
+			continue
+		}
+		silence += interval
+		if silence >= silenceAsked {
+			r.question.Store(true)
+			signal(r.asked)
+		}
+		if silence < silenceSuspect || r.idle == nil {
+			continue
+		}
+		idle, err := r.idle(ctx)
+		if ctx.Err() != nil || r.heard.Load() {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("the walsender has been silent for %s: %w", silence, err)
+		}
+		if idle {
+			return fmt.Errorf("the walsender has been silent for %s, though it has nothing else to do than to answer: the connection is dead", silence)
+		}
+	}
+}
+
 // interrupt makes a blocked read return; the connection stays usable for a last status update.
 func (r *receiver) interrupt() error {
 	return r.conn.Conn().SetReadDeadline(time.Now())
@@ -174,6 +240,7 @@ func (r *receiver) status() error {
 		WALWritePosition: pglogrepl.LSN(r.received.Load()),
 		WALFlushPosition: confirmed, // never 0: pglogrepl would then send the write position
 		WALApplyPosition: confirmed,
+		ReplyRequested:   r.question.Swap(false),
 	})
 	if err != nil {
 		return fmt.Errorf("send a status update to the walsender: %w", err)

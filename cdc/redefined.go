@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"freshet/events"
+	"freshet/internal/network"
 	"freshet/internal/postgres"
 )
 
@@ -17,8 +18,6 @@ const (
 	maxRedefined = 256
 	// emitTimeout bounds one announcement.
 	emitTimeout = 5 * time.Second
-	// lastEmitRetry is the longest pause between two attempts.
-	lastEmitRetry = 30 * time.Second
 
 	redefinedReason = "the walsender describes the table anew"
 )
@@ -75,15 +74,15 @@ func (r *redefined) take() []events.Table {
 // announceRedefined announces tables until the decoder is done, after which it tries once more. It never fails: that a table
 // cannot be announced must not stop the log.
 func (s *session) announceRedefined(ctx context.Context, decoded <-chan struct{}) error {
-	pause := firstRetry
+	var retry network.Backoff
 	for {
 		var again <-chan time.Time
 		if err := s.emitRedefined(ctx); err != nil && ctx.Err() == nil {
-			pause = min(2*pause, lastEmitRetry)
+			pause := retry.Next()
 			s.log.Warn("cannot announce that tables were defined anew; trying again", "error", err, "in", pause)
 			again = time.After(pause)
 		} else {
-			pause = firstRetry
+			retry = network.Backoff{}
 		}
 		select {
 		case <-s.redefined.wake:

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"freshet/events"
+	"freshet/internal/network"
 	"freshet/internal/postgres"
 )
 
@@ -29,6 +30,7 @@ type session struct {
 	repl    *pgconn.PgConn
 	js      jetstream.JetStream
 	wal     postgres.WALGeometry
+	refused chan error // why JetStream did not take a message
 }
 
 // start is what a session goes on from.
@@ -41,27 +43,42 @@ type start struct {
 }
 
 func (c *CDC) session(ctx context.Context) error {
-	s := &session{CDC: c, id: nuid.Next()}
+	s := &session{CDC: c, id: nuid.Next(), refused: make(chan error, 1)}
 	defer s.close()
-	st, err := s.open(ctx)
+	st, pub, err := s.begin(ctx)
 	if err != nil {
-		return err
-	}
-	pub := &publisher{
-		js: s.js, source: c.cfg.Source, session: s.id, sequence: st.end.sequence, at: st.end.at,
-		timeline: uint32(st.srv.timeline), position: st.end.resume.position,
-		barrier: &barrier{conn: s.sql, wal: s.wal, waited: c.waited},
-		confirm: newConfirmer(st.confirmed, c.cfg.NATSSyncInterval),
-	}
-	if st.end.resume.skip > 0 {
-		pub.open = pub.position
-	}
-	if err := s.announce(ctx, st, pub); err != nil {
 		return err
 	}
 	c.log.Info("streaming", "session", s.id, "slot", c.cfg.Slot, "position", pub.position, "sequence", pub.sequence)
 	c.streaming()
 	return s.stream(ctx, st, pub)
+}
+
+// begin joins the log, or begins it, as long as there is a connection to NATS.
+func (s *session) begin(ctx context.Context) (st start, pub *publisher, err error) {
+	ctx, stop := network.WhileConnected(ctx, s.cfg.NATS)
+	defer stop()
+	defer func() {
+		if err != nil && errors.Is(context.Cause(ctx), network.ErrNATSLost) {
+			err = fmt.Errorf("%w: %w", network.ErrNATSLost, err)
+		}
+	}()
+	if ctx.Err() != nil {
+		return st, nil, context.Cause(ctx)
+	}
+	if st, err = s.open(ctx); err != nil {
+		return st, nil, err
+	}
+	pub = &publisher{
+		js: s.js, refused: s.refused, source: s.cfg.Source, session: s.id, sequence: st.end.sequence, at: st.end.at,
+		timeline: uint32(st.srv.timeline), position: st.end.resume.position,
+		barrier: &barrier{conn: s.sql, wal: s.wal, waited: s.waited},
+		confirm: newConfirmer(st.confirmed, s.cfg.NATSSyncInterval),
+	}
+	if st.end.resume.skip > 0 {
+		pub.open = pub.position
+	}
+	return st, pub, s.announce(ctx, st, pub)
 }
 
 // open connects, waits for the slot, decides where the log goes on and starts the replication from there.
@@ -70,11 +87,11 @@ func (s *session) open(ctx context.Context) (start, error) {
 	if err := s.connect(ctx); err != nil {
 		return st, err
 	}
-	stream, err := events.EnsureStream(ctx, s.js, s.cfg.Stream)
+	stream, err := s.ensureStream(ctx)
 	if err != nil {
 		return st, err
 	}
-	if st.slot, err = awaitSlot(ctx, s.sql, s.cfg.Slot, s.log); err != nil {
+	if st.slot, err = s.awaitSlot(ctx); err != nil {
 		return st, err
 	}
 	// The publication first: pgoutput looks it up as of the change.
@@ -93,15 +110,21 @@ func (s *session) open(ctx context.Context) (start, error) {
 	}
 	st.confirmed = st.slot.confirmed
 	if st.reset = gap(st.srv, st.slot, st.end, record); st.reset != "" {
-		if err := s.begin(ctx, &st); err != nil {
+		if err := s.beginAnew(ctx, &st); err != nil {
 			return st, err
 		}
 	}
 	return st, s.startReplication(ctx, st)
 }
 
-// begin prepares a log that starts anew: until the reset is in the stream there is no continuity record.
-func (s *session) begin(ctx context.Context, st *start) error {
+func (s *session) ensureStream(ctx context.Context) (jetstream.Stream, error) {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	return events.EnsureStream(ctx, s.js, s.cfg.Stream)
+}
+
+// beginAnew prepares a log that starts anew: until the reset is in the stream there is no continuity record.
+func (s *session) beginAnew(ctx context.Context, st *start) error {
 	if err := forgetContinuity(ctx, s.sql, s.cfg.Source); err != nil {
 		return err
 	}
@@ -116,7 +139,13 @@ func (s *session) begin(ctx context.Context, st *start) error {
 }
 
 func (s *session) startReplication(ctx context.Context, st start) error {
-	err := pglogrepl.StartReplication(ctx, s.repl, pgx.Identifier{s.cfg.Slot}.Sanitize(), pglogrepl.LSN(st.end.resume.position),
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	var err error
+	if s.walsender, err = s.identifyWalsender(ctx); err != nil {
+		return err
+	}
+	err = pglogrepl.StartReplication(ctx, s.repl, pgx.Identifier{s.cfg.Slot}.Sanitize(), pglogrepl.LSN(st.end.resume.position),
 		pglogrepl.StartReplicationOptions{Mode: pglogrepl.LogicalReplication, PluginArgs: []string{
 			// Version 1: the server sends a transaction once it has committed, spilling what is large to its own disk.
 			"proto_version '1'",
@@ -134,7 +163,7 @@ func (s *session) startReplication(ctx context.Context, st start) error {
 // (it then knows both sessions), the message first when it begins anew.
 func (s *session) announce(ctx context.Context, st start, pub *publisher) error {
 	record := continuity{session: s.id, previous: st.end.session, system: st.srv.system, timeline: st.srv.timeline}
-	probe, _, err := pub.barrier.look(ctx)
+	probe, _, err := pub.barrier.lookWithin(ctx, questionTimeout)
 	if err != nil {
 		return err
 	}
@@ -175,6 +204,7 @@ func (s *session) announce(ctx context.Context, st start, pub *publisher) error 
 // the acknowledgements and tells Postgres.
 func (s *session) stream(ctx context.Context, st start, pub *publisher) error {
 	recv := newReceiver(s.repl, pub.confirm, pub.position, s.statusInterval)
+	recv.idle = s.walsenderIsIdle
 	items := make(chan item, itemBuffer)
 	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
@@ -231,6 +261,8 @@ func (s *session) decodeAll(ctx context.Context, resume resumePoint, recv *recei
 
 // describe looks up what the catalog says about a table. It may be gone by now.
 func (s *session) describe(ctx context.Context, relation uint32) (description, error) {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
 	d := description{partitioned: true}
 	err := s.catalog.QueryRow(ctx, `SELECT c.relkind = 'p', array(
 			SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)

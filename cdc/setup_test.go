@@ -157,16 +157,22 @@ func TestSecondCDCStandsByAndTakesOver(t *testing.T) {
 	h.db.Exec(t, "INSERT INTO t VALUES (1)")
 	r := h.reader(t)
 	r.changes()
-	testenv.Eventually(t, patience, func() (bool, string) {
-		return testenv.Value[bool](t, h.db, `SELECT EXISTS (SELECT FROM pg_stat_activity
-			WHERE application_name = 'freshet cdc test (queries)' AND query LIKE '%pg_replication_slots%')`), "nobody stands by"
-	})
+	h.awaitStandby(t)
 	require.Empty(t, both[1-first].streaming, "two stream at once")
 
 	both[first].stop()
 	h.db.Exec(t, "INSERT INTO t VALUES (2)")
 	require.Equal(t, 1-first, streams())
 	require.Equal(t, row("id", "2"), r.changes().Changes[0].New)
+}
+
+// awaitStandby waits until a cdc waits for the slot.
+func (h *harness) awaitStandby(t *testing.T) {
+	t.Helper()
+	testenv.Eventually(t, patience, func() (bool, string) {
+		return testenv.Value[bool](t, h.db, `SELECT EXISTS (SELECT FROM pg_stat_activity
+			WHERE application_name = 'freshet cdc test (queries)' AND query LIKE '%pg_replication_slots%')`), "nobody stands by"
+	})
 }
 
 func TestForeignHolderOfTheSlot(t *testing.T) {

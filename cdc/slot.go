@@ -31,6 +31,8 @@ type slotState struct {
 }
 
 func readSlot(ctx context.Context, conn *pgx.Conn, name string) (slotState, error) {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
 	s := slotState{exists: true}
 	var confirmed string
 	err := conn.QueryRow(ctx, `SELECT coalesce(s.plugin, ''), coalesce(s.database, ''), s.active, coalesce(s.active_pid, 0),
@@ -52,29 +54,35 @@ func readSlot(ctx context.Context, conn *pgx.Conn, name string) (slotState, erro
 const slotPoll = 200 * time.Millisecond
 
 // awaitSlot returns the slot's state once nobody holds it. One writer: the slot admits one cdc, a second one waits here and
-// takes over. A holder that is no cdc will not go away, so it is an error.
-func awaitSlot(ctx context.Context, conn *pgx.Conn, name string, log *slog.Logger) (slotState, error) {
+// takes over. A holder that is no cdc will not go away, so it is an error. One that was this cdc's own, and has not noticed yet that
+// the connection has ended, is ended.
+func (s *session) awaitSlot(ctx context.Context) (slotState, error) {
 	poll := time.NewTicker(slotPoll)
 	defer poll.Stop()
-	for said := false; ; {
-		s, err := readSlot(ctx, conn, name)
+	for looks := 1; ; looks++ {
+		slot, err := readSlot(ctx, s.sql, s.cfg.Slot)
 		if err != nil {
-			return s, err
+			return slot, err
 		}
-		if err := s.check(name, conn.Config().Database); err != nil {
-			return s, err
+		if err := slot.check(s.cfg.Slot, s.sql.Config().Database); err != nil {
+			return slot, err
 		}
-		if !s.active {
-			return s, nil
+		if !slot.active {
+			return slot, nil
 		}
-		if !said {
-			said = true
-			log.Info("another cdc holds the replication slot; standing by to take over", "slot", name, "pid", s.pid)
+		ours := false
+		if looks > 1 { // at first it may be about to end by itself
+			if ours, err = s.endWalsender(ctx, slot.pid); err != nil {
+				return slot, err
+			}
+		}
+		if looks == 2 && !ours {
+			s.log.Info("another cdc holds the replication slot; standing by to take over", "slot", s.cfg.Slot, "pid", slot.pid)
 		}
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
-			return s, context.Cause(ctx)
+			return slot, context.Cause(ctx)
 		}
 	}
 }

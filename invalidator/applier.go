@@ -16,26 +16,21 @@ import (
 )
 
 const (
-	// buffer bounds the messages that wait to be applied, next to what the pull request allows for.
-	buffer = 256
-	// pullBytes bounds what the server may send ahead.
-	pullBytes = 4 << 20
 	// batchMessages and batchTags bound what one script applies.
 	batchMessages = 256
 	batchTags     = 5000
 	// loadTimeout bounds the reading of the list of shapes.
-	loadTimeout = 10 * time.Second
-	// idleCheck is how long nothing may come before the stream's end is looked at. cdc publishes once a second at least.
-	idleCheck = 2 * time.Second
+	loadTimeout = 5 * time.Second
 )
 
 // applier is one session: a stored state, and the shapes to match.
 type applier struct {
 	*Invalidator
-	state    cache.State
-	matcher  *matcher
-	received uint64 // the stream sequence of the last message that came
-	registry string // the subject of changes of the list of shapes
+	state     cache.State
+	matcher   *matcher
+	received  uint64 // the stream sequence of the last message that came
+	delivered uint64 // the consumer's sequence of it
+	registry  string // the subject of changes of the list of shapes
 }
 
 // load reads the shapes and activates those that the stored state lacks with the next batch.
@@ -73,111 +68,6 @@ func (a *applier) reload(ctx context.Context, s *step) error {
 		}
 	}
 	return nil
-}
-
-// consume applies the log from the state's sequence on.
-func (a *applier) consume(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	a.received = a.state.Sequence
-	if _, err := a.checkEnd(ctx, a.received); err != nil {
-		return err
-	}
-	consumer, err := a.cfg.JetStream.OrderedConsumer(ctx, events.StreamName(a.cfg.Source), jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:   a.state.Sequence + 1,
-	})
-	if err != nil {
-		return fmt.Errorf("consume the stream: %w", err)
-	}
-	messages := make(chan jetstream.Msg, buffer)
-	failed := make(chan error, 1)
-	consuming, err := consumer.Consume(func(m jetstream.Msg) {
-		select {
-		case messages <- m:
-		case <-ctx.Done():
-		}
-	}, jetstream.PullMaxBytes(pullBytes), jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-		select { // never blocks: the consumer holds its lock here
-		case failed <- err:
-		default:
-		}
-	}))
-	if err != nil {
-		return fmt.Errorf("consume the stream: %w", err)
-	}
-	defer func() {
-		cancel()
-		consuming.Stop()
-		<-consuming.Closed()
-	}()
-	return a.applyAll(ctx, messages, failed)
-}
-
-// applyAll applies what comes until something fails. What the consumer reports ends the session: to begin another one is
-// cheap, and it looks at the stream again.
-func (a *applier) applyAll(ctx context.Context, messages <-chan jetstream.Msg, failed <-chan error) error {
-	idle := time.NewTicker(idleCheck)
-	defer idle.Stop()
-	heard, behind := true, false
-	for {
-		select {
-		case m := <-messages:
-			if err := a.apply(ctx, a.take(m, messages)); err != nil {
-				return err
-			}
-			heard, behind = true, false
-		case err := <-failed:
-			return fmt.Errorf("consume the stream: %w", err)
-		case <-idle.C:
-			if heard {
-				heard = false
-				continue
-			}
-			more, err := a.checkEnd(ctx, a.received)
-			if err != nil {
-				return err
-			}
-			if more && behind { // twice: a message may just be on its way
-				return errors.New("consume the stream: it has messages that do not come")
-			}
-			behind = more
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-// checkEnd compares the stream with the sequence that the log was received or applied up to; more tells whether there is more. A
-// stream that ends before it is another one (deleted and created again) or has lost its tail, and a consumer would wait there
-// until it has grown as long (selectStartingSeqNo in nats-server's server/consumer.go): not soon, if ever.
-func (a *applier) checkEnd(ctx context.Context, sequence uint64) (more bool, err error) {
-	stream, err := a.cfg.JetStream.Stream(ctx, events.StreamName(a.cfg.Source))
-	if err != nil {
-		return false, fmt.Errorf("find the stream: %w", err)
-	}
-	state := stream.CachedInfo().State // just fetched
-	switch {
-	case state.LastSeq < sequence:
-		return false, &gapError{fmt.Sprintf("the stream ends at sequence %d, before %d", state.LastSeq, sequence)}
-	case state.FirstSeq > sequence+1:
-		return false, &gapError{fmt.Sprintf("the stream begins at sequence %d, after %d (purged or expired)", state.FirstSeq, sequence+1)}
-	}
-	return state.LastSeq > sequence, nil
-}
-
-// take adds what has arrived meanwhile.
-func (a *applier) take(first jetstream.Msg, messages <-chan jetstream.Msg) []jetstream.Msg {
-	batch := []jetstream.Msg{first}
-	for len(batch) < batchMessages {
-		select {
-		case m := <-messages:
-			batch = append(batch, m)
-		default:
-			return batch
-		}
-	}
-	return batch
 }
 
 // apply applies a batch. If another invalidator was faster, or the server lost writes, it goes on from the state that is stored,

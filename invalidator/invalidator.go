@@ -18,6 +18,7 @@ import (
 
 	"freshet/cache"
 	"freshet/events"
+	"freshet/internal/network"
 )
 
 // Config says which log is applied to which cache.
@@ -51,10 +52,8 @@ func New(cfg Config) *Invalidator {
 	return &Invalidator{cfg: cfg, log: cfg.Log.With("component", "invalidator", "source", cfg.Source), sweep: make(chan string, 16)}
 }
 
-const (
-	firstRetry = 50 * time.Millisecond
-	lastRetry  = 2 * time.Second
-)
+// quietLife is how long a session must have lived for its end to be the first failure, and not the next one.
+const quietLife = 4 * time.Second
 
 // errMoved says that the stored state is not the one that was written last: another invalidator was faster, or the server lost
 // writes. Its own state is read again, and the log replayed from there.
@@ -101,7 +100,7 @@ func (v *Invalidator) Run(ctx context.Context) error {
 }
 
 func (v *Invalidator) run(ctx context.Context) error {
-	retry := firstRetry
+	var retry network.Backoff
 	for {
 		began := time.Now()
 		err := v.session(ctx)
@@ -116,21 +115,35 @@ func (v *Invalidator) run(ctx context.Context) error {
 		if errors.As(err, &decode) || !v.once && !errors.Is(err, errNoStream) {
 			return fmt.Errorf("invalidator: %w", err)
 		}
-		if time.Since(began) > 2*lastRetry {
-			retry = firstRetry
+		if time.Since(began) > quietLife {
+			retry = network.Backoff{}
 		}
-		v.log.Warn("session ended; trying again", "error", err, "in", retry)
+		pause := retry.Next()
+		v.log.Warn("session ended; trying again", "error", err, "in", pause)
 		select {
-		case <-time.After(retry):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return context.Canceled
 		}
-		retry = min(2*retry, lastRetry)
 	}
 }
 
-// session applies the log from the stored state on, until something goes wrong.
+// session applies the log from the stored state on, until something goes wrong, or the connection to NATS is lost: what was asked
+// over it would be waited for in vain.
 func (v *Invalidator) session(ctx context.Context) error {
+	ctx, stop := network.WhileConnected(ctx, v.cfg.JetStream.Conn())
+	defer stop()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	err := v.applyLog(ctx)
+	if errors.Is(context.Cause(ctx), network.ErrNATSLost) && !errors.Is(err, network.ErrNATSLost) {
+		return fmt.Errorf("%w: %w", network.ErrNATSLost, err)
+	}
+	return err
+}
+
+func (v *Invalidator) applyLog(ctx context.Context) error {
 	state, found, err := v.cfg.Store.Load(ctx)
 	if err != nil {
 		return err
@@ -213,6 +226,8 @@ func (a *applier) began(reason string) {
 // the new chain knows its position at once. session is that watermark's: if another stream takes this one's place meanwhile, the
 // message at that place tells.
 func (a *applier) beginning(ctx context.Context) (session string, sequence uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	stream, err := a.cfg.JetStream.Stream(ctx, events.StreamName(a.cfg.Source))
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return "", 0, errNoStream

@@ -10,19 +10,14 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"freshet/internal/config"
+	"freshet/internal/network"
 )
 
 // connectNATS connects now; a connection that is lost later is tried again for ever. Nothing is buffered meanwhile: a publish
 // without a connection fails at once, and cdc goes on from the stream's end.
 func connectNATS(settings config.NATS, name string, log *slog.Logger) (*nats.Conn, error) {
-	options := []nats.Option{
+	options := append(network.NATSOptions(),
 		nats.Name(name),
-		nats.Timeout(5 * time.Second),
-		nats.MaxReconnects(-1),
-		nats.ReconnectWait(100 * time.Millisecond),
-		nats.ReconnectBufSize(-1),
-		nats.PingInterval(5 * time.Second),
-		nats.MaxPingsOutstanding(2),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("the connection to NATS was lost", "error", err)
@@ -30,7 +25,7 @@ func connectNATS(settings config.NATS, name string, log *slog.Logger) (*nats.Con
 		}),
 		nats.ReconnectHandler(func(c *nats.Conn) { log.Info("connected to NATS again", "url", c.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS", "error", err) }),
-	}
+	)
 	if settings.Credentials != "" {
 		options = append(options, nats.UserCredentials(settings.Credentials))
 	}
@@ -47,13 +42,15 @@ type quiet struct{}
 // Printf does nothing.
 func (quiet) Printf(context.Context, string, ...any) {}
 
-// Redis answers in well under a millisecond; when it does not, a read is better off with Postgres.
+// Redis answers in well under a millisecond; when it does not, a read is better off with Postgres. Who can do nothing without Redis
+// is patient: a path that is slow is better than none.
 const (
 	redisDialTimeout = time.Second
 	redisTimeout     = 500 * time.Millisecond
+	redisPatience    = 1500 * time.Millisecond
 )
 
-// connectRedis makes a client. required says that Redis must answer now.
+// connectRedis makes a client. required says that Redis must answer now, and that nothing can be done without it later either.
 func connectRedis(ctx context.Context, settings config.Redis, name string, required bool) (*redis.Client, error) {
 	redis.SetLogger(quiet{})
 	options, err := redis.ParseURL(settings.URL)
@@ -62,7 +59,11 @@ func connectRedis(ctx context.Context, settings config.Redis, name string, requi
 	}
 	options.ClientName = name
 	options.DialTimeout, options.ReadTimeout, options.WriteTimeout = redisDialTimeout, redisTimeout, redisTimeout
+	if required {
+		options.ReadTimeout, options.WriteTimeout = redisPatience, redisPatience
+	}
 	options.MaxRetries, options.DialerRetries = 1, 1
+	network.DialRedis(options)
 	options.ContextTimeoutEnabled = true
 	client := redis.NewClient(options)
 	if required {

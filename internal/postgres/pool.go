@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -12,6 +13,10 @@ import (
 
 	"freshet/internal/config"
 )
+
+// pingTimeout bounds the question that the pool puts to a connection which was idle before it hands it out. If that takes longer, a
+// new connection is faster.
+const pingTimeout = 2 * time.Second
 
 // NewPool connects to the database, with the settings' limits. The first connection is made now, so that a wrong URL is an
 // error here. name is the application_name that Postgres shows.
@@ -22,6 +27,8 @@ func NewPool(ctx context.Context, settings config.Database, name string) (*pgxpo
 	}
 	cfg.MinConns, cfg.MaxConns = int32(settings.MinConnections), int32(settings.MaxConnections)
 	cfg.ConnConfig.ConnectTimeout = settings.ConnectionTimeout
+	cfg.PingTimeout = pingTimeout
+	NoticeDeadPath(&cfg.ConnConfig.Config)
 	// The primary, whatever hosts the URL names: a fill from a standby would put an old row under a new token (rule 2).
 	cfg.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
 	cfg.ConnConfig.RuntimeParams["application_name"] = name
