@@ -32,7 +32,7 @@ test: setup ## Test everything, on real servers, with the race detector
 	go test -race -count=1 -timeout 15m ./...
 
 faults: setup ## Break everything under load, RUNS=1 times, and write the table in docs/faults.md
-	go test -count=1 -timeout 2h -v -run TestFaults ./faults -all -runs $(RUNS) -lasting 3s -within 5s -report $(CURDIR)/docs/faults.md
+	go test -count=1 -timeout 2h -v -run TestFaults ./faults -all -runs $(RUNS) -lasting 2s -within 5s -report $(CURDIR)/docs/faults.md
 
 fuzz: ## Run every fuzz target in turn, FUZZTIME=20s each
 	@grep -rHo --include='*_test.go' --exclude-dir='.*' '^func Fuzz[A-Za-z0-9_]*' * | sort | \

@@ -37,6 +37,9 @@ type Config struct {
 	NATSSyncInterval time.Duration
 	Stream           events.StreamSettings
 	Log              *slog.Logger
+	// Now is the clock of this machine; nil: time.Now. Only durations are measured by it: what the log says of times are those of the
+	// Postgres server, so that it does not matter whether it is right.
+	Now func() time.Time
 	// OnStreaming, if set, is called when a session has joined the log and streams.
 	OnStreaming func()
 	// OnBarrierWait, if set, is told how long a batch had to wait for its visibility.
@@ -66,6 +69,9 @@ func New(cfg Config) (*CDC, error) {
 	if events.EscapeToken(cfg.Source) != cfg.Source {
 		return nil, fmt.Errorf("cdc: the source %q must be of ASCII letters, digits, '_' and '-': it is part of NATS subjects", cfg.Source)
 	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
@@ -82,7 +88,7 @@ const quietLife = 4 * time.Second
 func (c *CDC) Run(ctx context.Context) error {
 	var retry network.Backoff
 	for {
-		began := time.Now()
+		began := c.cfg.Now()
 		err := c.session(ctx)
 		if ctx.Err() != nil {
 			if err != nil && !errors.Is(err, context.Canceled) {
@@ -96,7 +102,7 @@ func (c *CDC) Run(ctx context.Context) error {
 		if c.fatal(err) {
 			return fmt.Errorf("cdc: %w", err)
 		}
-		if time.Since(began) > quietLife {
+		if c.cfg.Now().Sub(began) > quietLife {
 			retry = network.Backoff{}
 		}
 		pause := retry.Next()

@@ -12,6 +12,7 @@ import (
 // the sync interval. It never goes back.
 type confirmer struct {
 	delay time.Duration
+	now   func() time.Time
 
 	mu   sync.Mutex
 	safe events.Position
@@ -28,7 +29,7 @@ const marksPerDelay = 64
 
 // newConfirmer starts at the position that the slot has confirmed already. Sending a lower one would move the slot back.
 func newConfirmer(confirmed events.Position, syncInterval time.Duration) *confirmer {
-	return &confirmer{delay: syncInterval, safe: confirmed}
+	return &confirmer{delay: syncInterval, now: time.Now, safe: confirmed}
 }
 
 // acknowledged records that everything at or below position was acknowledged at time now.

@@ -149,7 +149,7 @@ func (p *publisher) publishBatch(ctx context.Context, batch []item, pause *time.
 		return nil
 	}
 	if len(xids) == 0 {
-		if wait := unrelatedInterval - time.Since(p.written); wait > 0 {
+		if wait := unrelatedInterval - p.confirm.now().Sub(p.written); wait > 0 {
 			pause.Reset(wait)
 			return nil
 		}
@@ -229,7 +229,7 @@ func (p *publisher) watermark(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.written, p.reported = time.Now(), p.position
+	p.written, p.reported = p.confirm.now(), p.position
 	return p.send(ctx, m, p.position)
 }
 
@@ -305,7 +305,7 @@ func (p *publisher) collect(ctx context.Context) error {
 		}
 		p.window.Release(s.size)
 		if s.position != 0 {
-			p.confirm.acknowledged(s.position, time.Now())
+			p.confirm.acknowledged(s.position, p.confirm.now())
 		}
 	}
 	return nil

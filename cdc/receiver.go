@@ -235,7 +235,7 @@ func (r *receiver) interrupt() error {
 
 // status tells the server what was received and what it may forget.
 func (r *receiver) status() error {
-	confirmed := pglogrepl.LSN(r.confirm.position(time.Now()))
+	confirmed := pglogrepl.LSN(r.confirm.position(r.confirm.now()))
 	err := pglogrepl.SendStandbyStatusUpdate(context.Background(), r.conn, pglogrepl.StandbyStatusUpdate{
 		WALWritePosition: pglogrepl.LSN(r.received.Load()),
 		WALFlushPosition: confirmed, // never 0: pglogrepl would then send the write position

@@ -78,6 +78,7 @@ func (s *session) begin(ctx context.Context) (st start, pub *publisher, err erro
 	if st.end.resume.skip > 0 {
 		pub.open = pub.position
 	}
+	pub.confirm.now = s.cfg.Now
 	return st, pub, s.announce(ctx, st, pub)
 }
 

@@ -6,6 +6,7 @@ var groups = []group{
 	{name: "SIGTERM", faults: stopFaults},
 	{name: "paused", faults: pausedFaults},
 	{name: "pairs", faults: pairFaults},
+	{name: "clock", faults: clockFaults},
 	{name: "Redis", faults: redisFaults},
 	{name: "NATS", options: smallDisk, faults: natsFaults},
 	{name: "Postgres", options: postgresOptions, faults: postgresFaults},
