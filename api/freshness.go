@@ -109,6 +109,11 @@ func (a *API) tell(c echo.Context, mark cache.Mark, written bool) {
 		return
 	}
 	c.Response().Header().Set(headerPosition, mark.String())
+	if a.cfg.PositionCookie && !written {
+		// The answer of Postgres to a read that came after a write of unknown position has it: from now on the cache will do.
+		wanted, err := a.wanted(c.Request())
+		written = err == nil && wanted.Position == cache.Unreached.Position
+	}
 	if written && a.cfg.PositionCookie {
 		c.SetCookie(&http.Cookie{ //nolint:gosec // Secure where the request came by TLS: it is no secret, and must work without
 			Name: positionCookie, Value: escapeCookie(mark.String()), Path: "/", MaxAge: int(cookieAge / time.Second),
@@ -126,14 +131,18 @@ func (a *API) mark(position, timeline string) (cache.Mark, error) {
 // end asks the primary where its WAL ends.
 func (a *API) end(ctx context.Context) (m cache.Mark, err error) {
 	err = a.onConn(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		var position, timeline string
-		if err := conn.QueryRow(ctx, "SELECT "+postgres.EndColumns).Scan(&position, &timeline); err != nil {
-			return err
-		}
-		m, err = a.mark(position, timeline)
+		m, err = a.endOn(ctx, conn)
 		return err
 	})
 	return m, err
+}
+
+func (a *API) endOn(ctx context.Context, conn queryer) (cache.Mark, error) {
+	var position, timeline string
+	if err := conn.QueryRow(ctx, "SELECT "+postgres.EndColumns).Scan(&position, &timeline); err != nil {
+		return cache.Mark{}, err
+	}
+	return a.mark(position, timeline)
 }
 
 const (

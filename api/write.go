@@ -8,12 +8,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
 
 	"freshet/cache"
-	"freshet/internal/postgres"
 	"freshet/query"
 )
 
@@ -49,23 +49,19 @@ func (a *API) execute(c echo.Context, q *query.Query, args query.Args) error {
 		result []byte
 		mark   cache.Mark
 	)
-	err := a.withConn(c.Request().Context(), func(ctx context.Context, conn *pgxpool.Conn) error {
-		if err := conn.QueryRow(ctx, q.Text, args.Values()...).Scan(&result); err != nil {
+	err := a.withConn(c.Request().Context(), func(ctx context.Context, conn *pgxpool.Conn) (err error) {
+		if err = conn.QueryRow(ctx, q.Text, args.Values()...).Scan(&result); err != nil {
 			return err
 		}
-		// The statement has committed: whatever it wrote ends at or below this position.
-		var position, timeline string
-		err := conn.QueryRow(ctx, "SELECT "+postgres.EndColumns).Scan(&position, &timeline)
-		if err == nil {
-			mark, err = a.mark(position, timeline)
-		}
-		if err != nil {
-			a.log.Warn("a write was done, but its position is not known", "query", q.Name, "error", err)
-		}
+		// The statement has committed: whatever it wrote ends at or below this position. No error must hide that.
+		mark, _ = a.endOn(ctx, conn)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("query %s: %w", q.Name, err)
+	}
+	if mark.Position == 0 {
+		mark = a.laterEnd(c.Request().Context(), q)
 	}
 	h := c.Response().Header()
 	h.Set(echo.HeaderCacheControl, "no-store")
@@ -78,6 +74,22 @@ func (a *API) execute(c echo.Context, q *query.Query, args query.Args) error {
 		status = http.StatusCreated
 	}
 	return c.Blob(status, echo.MIMEApplicationJSON, result)
+}
+
+// laterTimeout bounds the second attempt to learn the position of a write.
+const laterTimeout = 2 * time.Second
+
+// laterEnd is the mark of a write whose connection was lost once it was done: where the WAL ends by now, as another connection says. If
+// none does it is one that no cache reaches: without any the writer's next read could miss what it wrote.
+func (a *API) laterEnd(ctx context.Context, q *query.Query) cache.Mark {
+	ctx, cancel := context.WithTimeout(ctx, laterTimeout)
+	defer cancel()
+	mark, err := a.end(ctx)
+	if err != nil {
+		a.log.Warn("a write was done, but its position is not known; reads that ask for it go to Postgres", "query", q.Name, "error", err)
+		return cache.Unreached
+	}
+	return mark
 }
 
 // authorize wants the admin token. Digests are compared, in constant time, so that neither length nor content leaks.

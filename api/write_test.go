@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -89,6 +90,41 @@ func TestWriteThenRead(t *testing.T) {
 	require.Equal(t, stored, after.cacheStatus())
 	require.Equal(t, write.body, after.body)
 	require.GreaterOrEqual(t, position(t, after.header.Get("Freshet-Position")), committed)
+}
+
+// A write is done, and the connection that did it cannot tell the position any more. Another connection can; and where none can, the
+// position is one that sends reads to Postgres, so that the write is never missed.
+func TestPositionOfAWriteIsNotKnownAtOnce(t *testing.T) {
+	for failures, known := range map[int]bool{1: true, 2: false} {
+		s := start(t, func(o *options) { o.api.PositionCookie = true })
+		s.invalidate("1", position(t, "0/10"))
+		require.Equal(t, stored, s.get("/blogs/1").cacheStatus())
+		// A function of the same name comes first, and fails so many times: sequences are not rolled back.
+		s.db.Exec(t, `CREATE SCHEMA evil; CREATE SEQUENCE evil.n;
+			CREATE FUNCTION evil.pg_current_wal_insert_lsn() RETURNS pg_lsn LANGUAGE plpgsql AS $$ BEGIN
+				IF nextval('evil.n') <= `+strconv.Itoa(failures)+` THEN RAISE 'the connection is gone'; END IF;
+				RETURN pg_catalog.pg_current_wal_insert_lsn();
+			END $$;
+			CREATE FUNCTION evil.spoil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+				PERFORM set_config('search_path', 'evil, pg_catalog, public', false);
+				RETURN new;
+			END $$;
+			CREATE TRIGGER spoil BEFORE UPDATE ON blogs FOR EACH ROW EXECUTE FUNCTION evil.spoil()`)
+		write := s.write(http.MethodPatch, "/blogs/1", `{"title":"New"}`)
+		require.Equal(t, http.StatusOK, write.status, write.body)
+		mark := write.header.Get("Freshet-Position")
+		require.Equal(t, !known, mark == "FFFFFFFF/FFFFFFFF", mark)
+
+		read := s.get("/blogs/1", "Freshet-Position: "+mark)
+		require.Equal(t, "freshet; fwd=bypass; detail=watermark-behind", read.cacheStatus())
+		require.Equal(t, write.body, read.body)
+		require.NotEqual(t, "FFFFFFFF/FFFFFFFF", read.header.Get("Freshet-Position"))
+
+		cookie, _, _ := strings.Cut(write.header.Get("Set-Cookie"), ";")
+		read = s.get("/blogs/1", "Cookie: "+cookie)
+		require.Equal(t, write.body, read.body)
+		require.Equal(t, !known, read.header.Get("Set-Cookie") != "", "the cookie is replaced by what was learnt")
+	}
 }
 
 // A body is read up to the limit, whether its length is told or not.

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -15,6 +16,9 @@ type Mark struct {
 	Timeline uint32
 	Position events.Position
 }
+
+// Unreached is a mark that no cache ever reaches: it stands for one that nobody knows. Who asks for it is answered by Postgres.
+var Unreached = Mark{Position: math.MaxUint64}
 
 // String is 0/16B3748 on the first timeline, and on others 0/16B3748;timeline=2.
 func (m Mark) String() string {

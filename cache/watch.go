@@ -34,6 +34,9 @@ const (
 
 // until waits until the watermark has reached the goal. It returns false if that takes longer than patience, or the context ends.
 func (w *watch) until(ctx context.Context, goal Mark, patience time.Duration) bool {
+	if goal.Position == Unreached.Position {
+		return false
+	}
 	wait := &waiter{goal, make(chan struct{})}
 	w.add(ctx, wait)
 	defer w.remove(wait)
