@@ -112,7 +112,7 @@ func (a *API) tell(c echo.Context, mark cache.Mark, written bool) {
 	if a.cfg.PositionCookie && !written {
 		// The answer of Postgres to a read that came after a write of unknown position has it: from now on the cache will do.
 		wanted, err := a.wanted(c.Request())
-		written = err == nil && wanted.Position == cache.Unreached.Position
+		written = err == nil && !wanted.Reachable() && mark.Reachable()
 	}
 	if written && a.cfg.PositionCookie {
 		c.SetCookie(&http.Cookie{ //nolint:gosec // Secure where the request came by TLS: it is no secret, and must work without
@@ -139,7 +139,7 @@ func (a *API) end(ctx context.Context) (m cache.Mark, err error) {
 
 func (a *API) endOn(ctx context.Context, conn queryer) (cache.Mark, error) {
 	var position, timeline string
-	if err := conn.QueryRow(ctx, "SELECT "+postgres.EndColumns).Scan(&position, &timeline); err != nil {
+	if err := conn.QueryRow(ctx, "SELECT "+postgres.EndColumns(a.cfg.Source)).Scan(&position, &timeline); err != nil {
 		return cache.Mark{}, err
 	}
 	return a.mark(position, timeline)

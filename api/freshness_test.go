@@ -265,14 +265,47 @@ func TestMalformedPosition(t *testing.T) {
 // On a timeline above the first, the position says which: those of the server that was left behind mean something else.
 func TestPositionOfALaterTimeline(t *testing.T) {
 	s := start(t)
-	s.setWatermarkAt(time.Now(), cache.Mark{Timeline: 2, Position: position(t, "F/10")})
+	s.setWatermarkAt(time.Now(), cache.Mark{Timeline: 1, Position: position(t, "F/10")})
 	s.get(path1)
+	require.NoError(t, s.redis.HSet(t.Context(), "freshet:watermark", "timeline", "2").Err())
 	r := s.get(path1)
 	require.Equal(t, hit, r.cacheStatus())
 	require.Equal(t, "F/10;timeline=2", r.header.Get("Freshet-Position"))
 	require.Equal(t, hit, s.get(path1, "Freshet-Position: F/10;timeline=2").cacheStatus())
-	require.Equal(t, bypass+"watermark-behind", s.get(path1, "Freshet-Position: F/11;timeline=2").cacheStatus())
-	require.Equal(t, bypass+"watermark-behind", s.get(path1, "Freshet-Position: 0/10;timeline=3").cacheStatus())
+	for _, later := range []string{"F/11;timeline=2", "0/10;timeline=3"} { // the server of this test is on the first
+		require.Contains(t, s.get(path1, "Freshet-Position: "+later).body, "not the primary any more")
+	}
+}
+
+// A server that is on an earlier timeline than the log was the primary once: what it says is not cached, nor given to anybody.
+func TestFormerPrimary(t *testing.T) {
+	s := start(t)
+	s.setWatermarkAt(time.Now(), cache.Mark{Timeline: 1, Position: position(t, "F/10")})
+	require.Equal(t, stored, s.get(path1).cacheStatus())
+	require.NoError(t, s.redis.HSet(t.Context(), "freshet:watermark", "timeline", "2").Err())
+	require.Equal(t, hit, s.get(path1).cacheStatus())
+	for name, r := range map[string]response{
+		"a miss":                   s.get("/blogs/2"),
+		"a hit, and where it ends": s.get(path1, "Cache-Control: no-cache"),
+		"several at once":          s.do(http.MethodPost, "/query", `{"queries":[{"name":"blog_by_id","params":{"id":2}}]}`),
+	} {
+		require.Equal(t, http.StatusServiceUnavailable, r.status, name)
+		require.Contains(t, r.body, "not the primary any more", name)
+		require.NotEmpty(t, r.header.Get("Retry-After"), name)
+	}
+}
+
+// A server that has recovered from a crash may have lost what it had shown: until the log begins anew nothing of it is cached, and what
+// must be up to date comes from it.
+func TestServerThatHasCrashed(t *testing.T) {
+	s := start(t)
+	s.setWatermarkAt(time.Now(), cache.Mark{Timeline: 1, Position: position(t, "F/10")})
+	s.get(path1)
+	require.Equal(t, hit, s.get(path1, "Cache-Control: no-cache").cacheStatus())
+	s.db.Exec(t, "TRUNCATE freshet.incarnation") // as crash recovery does
+	require.Equal(t, bypass+"watermark-behind", s.get(path1, "Cache-Control: no-cache").cacheStatus())
+	require.Equal(t, "freshet; fwd=miss", s.get("/blogs/2").cacheStatus(), "it is not stored")
+	require.Equal(t, "freshet; fwd=miss", s.get("/blogs/2").cacheStatus())
 }
 
 // With the cookie, a browser's reads see its writes without a line of script.

@@ -130,6 +130,7 @@ func database(t *testing.T, private bool) *testenv.Database {
 		db = testenv.Postgres(t)
 	}
 	db.Migrate(t, migrations.Freshet, migrations.Example)
+	db.Exec(t, "INSERT INTO freshet.incarnation (source, session) VALUES ('', 'test')") // as a cdc does that begins the log
 	db.Exec(t, `
 		INSERT INTO users (handle, name, email) VALUES ('ada', 'Ada', 'ada@example.org'), ('bo', 'Bo', 'bo@example.org');
 		INSERT INTO blogs (title, slug, content, status, author, tags, created_at, updated_at)

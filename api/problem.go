@@ -64,6 +64,8 @@ func problemOf(err error) problem {
 		return problem{Status: http.StatusGatewayTimeout, Detail: "Postgres did not answer in time"}
 	case errors.Is(err, cache.ErrNotCached):
 		return problem{Status: http.StatusGatewayTimeout, Detail: "the cache has no answer, and the request wanted no other (only-if-cached)"}
+	case errors.Is(err, cache.ErrFormerPrimary):
+		return problem{Status: http.StatusServiceUnavailable, Detail: "the Postgres server that was asked is not the primary any more", retryAfter: true}
 	case errors.Is(err, errCrowded):
 		return problem{Status: http.StatusServiceUnavailable, Detail: "too many requests wait for Postgres", retryAfter: true}
 	case errors.As(err, &gone):
@@ -127,6 +129,9 @@ func isConnectionError(err error) bool {
 // fail answers an error. echo calls it.
 func (a *API) fail(err error, c echo.Context) {
 	p := problemOf(err)
+	if errors.Is(err, cache.ErrFormerPrimary) {
+		a.cfg.Pool.Reset() // the next connections may find the primary
+	}
 	r, h := c.Request(), c.Response().Header()
 	p.Type, p.Title = "about:blank", http.StatusText(p.Status)
 	if p.Title == "" {

@@ -30,7 +30,7 @@ const (
 
 // read answers a query from the cache.
 func (a *API) read(q *query.Query) echo.HandlerFunc {
-	text := withEnd(q)
+	text := a.withEnd(q)
 	return func(c echo.Context) error {
 		values, err := valuesOf(c)
 		if err != nil {
@@ -84,8 +84,8 @@ func shortened(field string) string {
 }
 
 // withEnd is the text of a query with where the WAL ends once its snapshot was taken: nothing that it sees can be later.
-func withEnd(q *query.Query) string {
-	return "SELECT freshet_answer.body, " + postgres.EndColumns + " FROM (\n" + q.Text + "\n) AS freshet_answer(body)"
+func (a *API) withEnd(q *query.Query) string {
+	return "SELECT freshet_answer.body, " + postgres.EndColumns(a.cfg.Source) + " FROM (\n" + q.Text + "\n) AS freshet_answer(body)"
 }
 
 // fill runs the query. The connection is the primary's, and the snapshot is taken when the statement begins.

@@ -137,7 +137,7 @@ func (a *API) bindAll(from io.Reader) ([]bound, error) {
 			}
 			return nil, bad("queries[%d] (%s): %v", i, q.Name, err)
 		}
-		all[i] = bound{q, withEnd(q), args}
+		all[i] = bound{q, a.withEnd(q), args}
 	}
 	return all, nil
 }

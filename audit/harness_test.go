@@ -16,6 +16,7 @@ import (
 	"freshet/internal/config"
 	"freshet/internal/postgres"
 	"freshet/internal/testenv"
+	"freshet/migrations"
 	"freshet/query"
 )
 
@@ -63,6 +64,8 @@ type rig struct {
 func newRig(t *testing.T, edit ...func(*Config)) *rig {
 	t.Helper()
 	r := &rig{t: t, db: testenv.Postgres(t), client: testenv.Redis(t).Client(t)}
+	r.db.Migrate(t, migrations.Freshet)
+	r.db.Exec(t, "INSERT INTO freshet.incarnation (source, session) VALUES ('test', 's1')") // as a cdc does that begins the log
 	r.db.Exec(t, `CREATE FUNCTION clock_now() RETURNS timestamptz IMMUTABLE LANGUAGE sql AS $$ SELECT '2025-01-01'::timestamptz $$;
 		CREATE TABLE items (id int PRIMARY KEY, grp int, n int, note text NOT NULL DEFAULT '');
 		CREATE TABLE others (id int PRIMARY KEY, n int);
@@ -118,7 +121,7 @@ func (r *rig) begin() {
 func (r *rig) end() cache.Mark {
 	r.t.Helper()
 	var position, timeline string
-	r.db.QueryRow(r.t, []any{&position, &timeline}, "SELECT "+postgres.EndColumns)
+	r.db.QueryRow(r.t, []any{&position, &timeline}, "SELECT "+postgres.EndColumns("test"))
 	mark, err := cache.ParseMark(position + ";timeline=" + strings.TrimLeft(timeline, "0"))
 	require.NoError(r.t, err)
 	return mark

@@ -69,7 +69,7 @@ func (a *Auditor) makePlans(ctx context.Context) (*plans, error) {
 		}
 		one := &plan{
 			query: q, prefix: fmt.Sprintf("%s@%s.%08x?", q.Name, q.Fingerprint(), path),
-			sql: "SELECT freshet_answer.body, " + postgres.EndColumns + " FROM (\n" + q.Text + "\n) AS freshet_answer(body)",
+			sql: "SELECT freshet_answer.body, " + postgres.EndColumns(a.cfg.Source) + " FROM (\n" + q.Text + "\n) AS freshet_answer(body)",
 		}
 		p.of[q.Name] = one
 		derived, err := q.Plan(catalog)

@@ -20,6 +20,15 @@ type Mark struct {
 // Unreached is a mark that no cache ever reaches: it stands for one that nobody knows. Who asks for it is answered by Postgres.
 var Unreached = Mark{Position: math.MaxUint64}
 
+// Reachable is false of a mark that no cache will reach: an unknown one, or one of a server that has crashed and that the log does not
+// follow yet.
+func (m Mark) Reachable() bool {
+	return m.Position != Unreached.Position && m.Timeline != noTimeline
+}
+
+// noTimeline is postgres.NoTimeline.
+const noTimeline = math.MaxUint32
+
 // String is 0/16B3748 on the first timeline, and on others 0/16B3748;timeline=2.
 func (m Mark) String() string {
 	if m.Timeline <= 1 {
@@ -58,10 +67,18 @@ func parseMark(timeline, position string) (m Mark, err error) {
 // Reached tells whether a cache that has applied everything up to m has applied what other stands for. A later timeline is not
 // compared: what was acknowledged on it may have positions below those of the one before.
 func (m Mark) Reached(other Mark) bool {
-	if other.Timeline > m.Timeline && m.Timeline != 0 {
+	if !other.Reachable() || other.Timeline > m.Timeline && m.Timeline != 0 {
 		return false
 	}
 	return m.Position >= other.Position
+}
+
+// before tells whether m is of an earlier timeline than other.
+func (m Mark) before(other Mark) bool { return m.Timeline != 0 && m.Timeline < other.Timeline }
+
+// alongside tells whether both are of one timeline, as far as is known.
+func (m Mark) alongside(other Mark) bool {
+	return m.Timeline == 0 || other.Timeline == 0 || m.Timeline == other.Timeline
 }
 
 // Max is the later of two marks. Whoever has reached it has reached both, except that a mark of an earlier timeline gives way: what

@@ -46,6 +46,9 @@ type Request struct {
 // strict tells whether the answer must reflect more than age says.
 func (req *Request) strict() bool { return req.Linearizable || req.AtLeast.Position != 0 }
 
+// ErrFormerPrimary says that Postgres was asked at a server which is not the primary any more: the log is of a later timeline.
+var ErrFormerPrimary = errors.New("the server that was asked is on an earlier timeline than the log: it is not the primary any more")
+
 // ErrNotCached says that a request that wanted nothing but the cache cannot be answered from it.
 var ErrNotCached = errors.New("the cache has no answer")
 
@@ -184,7 +187,7 @@ func (g *get) answer(ctx context.Context, l *look) (*Answer, error) {
 	if !g.req.strict() {
 		return answer, nil
 	}
-	goal, err := g.goal(ctx)
+	goal, err := g.goal(ctx, l.mark)
 	if err != nil {
 		return g.bypass(ctx, l, ReasonNoMark)
 	}
@@ -209,13 +212,16 @@ func (g *get) answer(ctx context.Context, l *look) (*Answer, error) {
 	return answer, nil
 }
 
-// goal is the mark that the watermark must have reached.
-func (g *get) goal(ctx context.Context) (Mark, error) {
+// goal is the mark that the watermark, which is at mark, must have reached.
+func (g *get) goal(ctx context.Context, mark Mark) (Mark, error) {
 	goal := g.req.AtLeast
 	if g.end != nil {
 		end, err := g.end.wait(ctx)
 		if err != nil {
 			return Mark{}, err
+		}
+		if end.before(mark) {
+			return Mark{}, ErrFormerPrimary
 		}
 		goal = goal.Max(end)
 	}
@@ -338,8 +344,12 @@ func (g *get) run(ctx context.Context, l *look) (*Answer, error) {
 	if err != nil {
 		return nil, err
 	}
+	if result.Seen.before(l.mark) {
+		return nil, ErrFormerPrimary
+	}
 	answer := &Answer{Result: result, Status: Miss, TTL: g.req.TTL, Mark: result.Seen.Max(l.mark)}
-	answer.Stored = g.store(ctx, &g.req, &Entry{Bound: l.bound, Filled: filled, Expires: filled.Add(g.req.TTL), Result: result})
+	// What a server shows that the log does not follow is not what the log will clear.
+	answer.Stored = result.Seen.alongside(l.mark) && g.store(ctx, &g.req, &Entry{Bound: l.bound, Filled: filled, Expires: filled.Add(g.req.TTL), Result: result})
 	return answer, nil
 }
 
@@ -367,6 +377,9 @@ func (g *get) bypass(ctx context.Context, l *look, reason string) (*Answer, erro
 		result, err := g.fill(ctx)
 		if err != nil {
 			return nil, err
+		}
+		if l != nil && result.Seen.before(l.mark) {
+			return nil, ErrFormerPrimary
 		}
 		return &Answer{Result: result, Status: Bypass, Reason: reason, Mark: result.Seen}, nil
 	})

@@ -246,14 +246,17 @@ func TestStrictRequestLooksAgainAfterItHasWaited(t *testing.T) {
 			r := newRig(t, byID).with(endsAt(Mark{Position: 101}))
 			r.get(blog("1"), "old")
 			var lookups atomic.Int32
+			applied := make(chan struct{})
 			r.client.AddHook(&beforePipeline{func(names []string) {
 				if slices.Contains(names, "hmget") && lookups.Add(1) == 2 {
+					<-applied // its answer has come
 					tt.do(r)
 				}
 			}})
 			out := r.start(t.Context(), strictly("1", linearizable), constant("new"))
 			r.waiters(1)
 			r.apply(Batch{})
+			close(applied)
 			got := <-out
 			require.NoError(t, got.err)
 			require.Equal(t, Bypass, got.answer.Status)

@@ -50,6 +50,7 @@ type getAll struct {
 	*get
 	reqs    []Request
 	fillAll FillAll
+	seen    Mark // of the watermark, when it was last looked at
 }
 
 func (g *getAll) answer(ctx context.Context) (*Together, error) {
@@ -68,7 +69,7 @@ func (g *getAll) answer(ctx context.Context) (*Together, error) {
 			return g.miss(ctx)
 		}
 		if g.req.strict() {
-			strict, err := g.goal(ctx)
+			strict, err := g.goal(ctx, looks[0].mark)
 			if err != nil {
 				return g.bypass(ctx, ReasonNoMark)
 			}
@@ -104,6 +105,9 @@ func (g *getAll) lookups(ctx context.Context, open bool) (looks []*look, err err
 		looks, err = g.cfg.Store.lookupAll(ctx, g.reqs, open, g.cfg.MaxTTL)
 		return nil, err
 	})
+	if err == nil {
+		g.seen = looks[0].mark
+	}
 	return looks, err
 }
 
@@ -131,7 +135,7 @@ func (g *getAll) miss(ctx context.Context) (*Together, error) {
 	for i, result := range results {
 		e := &Entry{Bound: looks[i].bound, Filled: filled, Expires: filled.Add(g.reqs[i].TTL), Result: result}
 		t.Answers[i].Status, t.Answers[i].TTL = Miss, g.reqs[i].TTL
-		if !slices.Contains(e.Bound, "") {
+		if result.Seen.alongside(looks[i].mark) && !slices.Contains(e.Bound, "") {
 			t.Answers[i].Stored = g.store(ctx, &g.reqs[i], e)
 		}
 	}
@@ -162,6 +166,9 @@ func (g *getAll) fillTogether(ctx context.Context) (*Together, []Result, error) 
 	}
 	t := &Together{}
 	for _, result := range results {
+		if result.Seen.before(g.seen) {
+			return nil, nil, ErrFormerPrimary
+		}
 		t.Mark = t.Mark.Max(result.Seen)
 		t.Answers = append(t.Answers, &Answer{Result: result, Mark: result.Seen})
 	}

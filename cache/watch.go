@@ -34,7 +34,7 @@ const (
 
 // until waits until the watermark has reached the goal. It returns false if that takes longer than patience, or the context ends.
 func (w *watch) until(ctx context.Context, goal Mark, patience time.Duration) bool {
-	if goal.Position == Unreached.Position {
+	if !goal.Reachable() {
 		return false
 	}
 	wait := &waiter{goal, make(chan struct{})}

@@ -87,14 +87,17 @@ type continuity struct {
 	session, previous string
 	system            string
 	timeline          int32
+	// unbroken is false if the server has recovered from a crash since the log began: what could be seen on it may be lost.
+	unbroken bool
 }
 
 func readContinuity(ctx context.Context, conn *pgx.Conn, source string) (continuity, error) {
 	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
 	defer cancel()
 	c := continuity{found: true}
-	err := conn.QueryRow(ctx, `SELECT session, previous, system_identifier, timeline FROM freshet.continuity WHERE source = $1`,
-		source).Scan(&c.session, &c.previous, &c.system, &c.timeline)
+	err := conn.QueryRow(ctx, `SELECT session, previous, system_identifier, timeline,
+		EXISTS (SELECT FROM freshet.incarnation i WHERE i.source = c.source) FROM freshet.continuity c WHERE source = $1`,
+		source).Scan(&c.session, &c.previous, &c.system, &c.timeline, &c.unbroken)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return continuity{}, nil
 	}
@@ -130,6 +133,19 @@ func forgetContinuity(ctx context.Context, conn *pgx.Conn, source string) error 
 	return nil
 }
 
+// incarnate says that the log follows the server from here on. It must stand only once the reset is in the stream: a start that is
+// interrupted in between publishes another one.
+func incarnate(ctx context.Context, conn *pgx.Conn, source, session string) error {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	_, err := conn.Exec(ctx, `INSERT INTO freshet.incarnation (source, session) VALUES ($1, $2)
+		ON CONFLICT (source) DO UPDATE SET session = excluded.session, created_at = now()`, source, session)
+	if err != nil {
+		return fmt.Errorf("write freshet.incarnation: %w", err)
+	}
+	return nil
+}
+
 // server is what IDENTIFY_SYSTEM says.
 type server struct {
 	system   string
@@ -154,6 +170,8 @@ func gap(srv server, slot slotState, end streamEnd, c continuity) string {
 		return "the database belongs to another Postgres cluster than the stream"
 	case c.timeline != srv.timeline:
 		return fmt.Sprintf("Postgres was promoted or restored: timeline %d, was %d", srv.timeline, c.timeline)
+	case !c.unbroken:
+		return "Postgres has recovered from a crash, or from a copy of its storage: what could be seen before may be lost"
 	case end.session != c.session && end.session != c.previous:
 		return "the stream and the database are of different times (one of them was restored from a backup)"
 	case end.resume.position < slot.confirmed:

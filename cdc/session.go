@@ -198,7 +198,10 @@ func (s *session) announce(ctx context.Context, st start, pub *publisher) error 
 		return err
 	}
 	record.previous = ""
-	return writeContinuity(ctx, s.sql, s.cfg.Source, record)
+	if err := writeContinuity(ctx, s.sql, s.cfg.Source, record); err != nil {
+		return err
+	}
+	return incarnate(ctx, s.sql, s.cfg.Source, s.id)
 }
 
 // stream runs the three stages until one fails or ctx ends; then it stops receiving, publishes what was received, waits for

@@ -87,6 +87,7 @@ func TestOracleLooksForAnOrder(t *testing.T) {
 		{"back in time", 2, 1, committed, false},
 		{"back in time, of a write that nobody answered", 2, 1, unknown, false},
 		{"forth", 1, 2, committed, true},
+		{"forth, of a write that nobody answered", 1, 2, unknown, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := newMade(t)
@@ -103,6 +104,16 @@ func TestOracleLooksForAnOrder(t *testing.T) {
 			require.Equal(t, 2, judged)
 		})
 	}
+}
+
+// A write that nobody answered, and that was seen, is there in the end.
+func TestOracleLooksAtTheEnd(t *testing.T) {
+	m := newMade(t)
+	m.wrote(1, 1, 1.1, committed)
+	m.wrote(2, 2, 0, unknown)
+	require.NoError(t, m.read(2, 3, 3.1, demand{linearizable: true, within: -1}))
+	_, err := m.settle(map[int64]int64{1: 1})
+	require.ErrorContains(t, err, "not linearizable")
 }
 
 // What was acknowledged must be there, unless the server was one that could lose it; then nobody may see it any more.

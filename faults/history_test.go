@@ -230,13 +230,13 @@ const checkTimeout = time.Minute
 func (h *history) settle(now map[int64]int64) (judged int, err error) {
 	for id, r := range h.registers {
 		r.mu.Lock()
-		result := porcupine.CheckOperationsTimeout(registerModel, r.operations(), checkTimeout)
+		result := porcupine.CheckOperationsTimeout(registerModel, r.operations(now[id], h.now()), checkTimeout)
 		judged += len(r.reads)
 		switch last := r.floor(never); {
-		case result != porcupine.Ok:
-			err = &staleError{fmt.Sprintf("the reads of row %d are not linearizable (porcupine: %s)", id, result), r.tail()}
 		case now[id] < last:
 			err = &staleError{fmt.Sprintf("row %d has version %d, and %d was acknowledged: Postgres has lost it", id, now[id], last), r.tail()}
+		case result != porcupine.Ok:
+			err = &staleError{fmt.Sprintf("the reads of row %d are not linearizable (porcupine: %s)", id, result), r.tail()}
 		}
 		r.base, r.writes, r.reads = now[id], nil, nil
 		r.mu.Unlock()
@@ -276,16 +276,21 @@ func (h *history) wasLost(id, version int64) bool {
 
 func (r *register) isLost(version int64) bool { return version > r.lostFrom && version <= r.lostTo }
 
-// operations are those of a register, for porcupine.
-func (r *register) operations() []porcupine.Operation {
+// operations are those of a register, for porcupine. What is there in the end is a read too: a write that nobody answered, and that
+// somebody has seen, must not be gone.
+func (r *register) operations(last int64, end instant) []porcupine.Operation {
 	ops := []porcupine.Operation{{Input: operation{true, r.base}, Call: -2, Return: -1}}
 	for _, w := range r.writes {
 		if w.outcome != aborted {
 			ops = append(ops, porcupine.Operation{Input: operation{true, w.version}, Call: int64(w.began), Return: int64(w.ended)})
 		}
+		if w.outcome == committed {
+			end = max(end, w.ended+1)
+		}
 	}
 	for _, o := range r.reads {
 		ops = append(ops, porcupine.Operation{ClientId: o.client, Input: operation{}, Output: o.version, Call: int64(o.began), Return: int64(o.ended)})
+		end = max(end, o.ended+1)
 	}
-	return ops
+	return append(ops, porcupine.Operation{Input: operation{}, Output: last, Call: int64(end), Return: int64(end)})
 }

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"syscall"
 	"testing"
 	"time"
 
@@ -57,6 +58,23 @@ var postgresFaults = []fault{
 			s.hold(shortly / 5)
 		}
 	}},
+	{
+		name: "a crash that loses what synchronous_commit = off had acknowledged", fails: true, short: true,
+		before: func(s *site) {
+			s.exec("ALTER SYSTEM SET synchronous_commit = off")
+			s.exec("ALTER SYSTEM SET wal_writer_delay = '10s'")
+			s.exec("SELECT pg_reload_conf()")
+			s.hold(shortly / 2)
+			s.cdc.Signal(syscall.SIGSTOP) // it would have the WAL flushed
+			s.hold(shortly / 4)
+		},
+		strike: func(s *site) {
+			s.killed(s.db.Server, 0)
+			s.cdc.Signal(syscall.SIGCONT)
+			s.exec("ALTER SYSTEM RESET ALL")
+			s.exec("SELECT pg_reload_conf()")
+		},
+	},
 	{name: "every backend terminated", fails: true, strike: func(s *site) {
 		for range 5 {
 			s.exec("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND backend_type IN ('client backend', 'walsender')")

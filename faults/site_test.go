@@ -149,7 +149,7 @@ func (s *site) environment(process string, between func(process, server, url str
 	}
 	env = append(env, "DATABASE_URL="+between(process, "postgres", s.databaseURL), "REDIS_URL="+between(process, "redis", s.redis.URL),
 		"NATS_URL="+between(process, "nats", s.nats.URL), "FRESHET_HTTP_ADDR=127.0.0.1:0", "FRESHET_NATS_SYNC_INTERVAL=1s", "FRESHET_SOURCE="+source,
-		"FRESHET_ADMIN_TOKEN="+adminToken, "DB_MIN_CONNECTIONS=2", "DB_COMMAND_TIMEOUT=10s", "DB_CONNECTION_TIMEOUT=2s", "FRESHET_DRAIN_DELAY=1s")
+		"FRESHET_ADMIN_TOKEN="+adminToken, "DB_MIN_CONNECTIONS=2", "DB_COMMAND_TIMEOUT=10s", "DB_CONNECTION_TIMEOUT=2s", "FRESHET_DRAIN_DELAY=3s")
 	return append(env, settings...)
 }
 

@@ -17,8 +17,9 @@ import (
 
 func waitCommand() *cobra.Command {
 	var (
-		db    config.Database
-		redis config.Redis
+		db     config.Database
+		redis  config.Redis
+		source config.Source
 	)
 	cmd := &cobra.Command{
 		Use:   "wait",
@@ -32,23 +33,23 @@ Exit status 1 if that takes longer than --timeout.`,
 	position := cmd.Flags().String("position", "", "the position to wait for; the present end of the WAL unless said")
 	timeout := cmd.Flags().Duration("timeout", 5*time.Second, "how long to wait")
 	return withSettings(cmd, func(cmd *cobra.Command, _ *config.Set) error {
-		mark, err := waitFor(cmd.Context(), db, redis, *position, *timeout)
+		mark, err := waitFor(cmd.Context(), db, redis, source.Name, *position, *timeout)
 		if err != nil {
 			return err
 		}
 		_, err = fmt.Fprintln(cmd.OutOrStdout(), mark)
 		return err
-	}, &db, &redis)
+	}, &db, &redis, &source)
 }
 
-func waitFor(ctx context.Context, db config.Database, redis config.Redis, position string, timeout time.Duration) (mark cache.Mark, err error) {
+func waitFor(ctx context.Context, db config.Database, redis config.Redis, source, position string, timeout time.Duration) (mark cache.Mark, err error) {
 	client, err := connectRedis(ctx, redis, "freshet-wait", true)
 	if err != nil {
 		return mark, err
 	}
 	defer client.Close() // nothing is buffered in it
 	if position == "" {
-		mark, err = currentEnd(ctx, db.URL)
+		mark, err = currentEnd(ctx, db.URL, source)
 	} else {
 		mark, err = cache.ParseMark(position)
 	}
@@ -65,7 +66,7 @@ func waitFor(ctx context.Context, db config.Database, redis config.Redis, positi
 }
 
 // currentEnd asks the primary where its WAL ends.
-func currentEnd(ctx context.Context, url string) (mark cache.Mark, err error) {
+func currentEnd(ctx context.Context, url, source string) (mark cache.Mark, err error) {
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return mark, fmt.Errorf("connect to Postgres: %w", err)
@@ -76,7 +77,7 @@ func currentEnd(ctx context.Context, url string) (mark cache.Mark, err error) {
 		return mark, err
 	}
 	var position, timeline string
-	if err := conn.QueryRow(ctx, "SELECT "+postgres.EndColumns).Scan(&position, &timeline); err != nil {
+	if err := conn.QueryRow(ctx, "SELECT "+postgres.EndColumns(source)).Scan(&position, &timeline); err != nil {
 		return mark, fmt.Errorf("ask Postgres where its WAL ends: %w", err)
 	}
 	end, tli, err := wal.ParseEnd(position, timeline)

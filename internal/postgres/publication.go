@@ -20,7 +20,7 @@ func EnsurePublication(ctx context.Context, db Beginner, name string) error {
 	return pgx.BeginFunc(ctx, db, func(tx pgx.Tx) error {
 		var migrated, exists bool
 		// The lock serializes everybody who changes the publication: a concurrent ALTER fails ("tuple concurrently updated").
-		err := tx.QueryRow(ctx, `SELECT to_regclass('freshet.definitions') IS NOT NULL
+		err := tx.QueryRow(ctx, `SELECT to_regclass('freshet.incarnation') IS NOT NULL
 			FROM pg_advisory_xact_lock($1)`, int64(publicationLock)).Scan(&migrated)
 		if err == nil {
 			err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM pg_publication WHERE pubname = $1)`, name).Scan(&exists)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -54,8 +55,16 @@ func (g WALGeometry) End(insert uint64) uint64 {
 	return insert
 }
 
-// EndColumns are two columns of a SELECT that say where the WAL ends, and on which timeline: the name of a WAL file begins with it.
-const EndColumns = "pg_current_wal_insert_lsn()::text, left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
+// EndColumns are two columns of a SELECT that say where the WAL ends, and on which timeline: the name of a WAL file begins with it. A
+// server that has recovered from a crash since the source's log began is on none until the log begins anew (NoTimeline): it may have
+// lost what could be seen on it, and the log does not tell.
+func EndColumns(source string) string {
+	return "pg_current_wal_insert_lsn()::text, CASE WHEN EXISTS (SELECT FROM freshet.incarnation WHERE source = '" +
+		strings.ReplaceAll(source, "'", "''") + "') THEN left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) ELSE 'FFFFFFFF' END"
+}
+
+// NoTimeline is that of a server which no log follows yet. Real ones count up from 1.
+const NoTimeline = math.MaxUint32
 
 // ParseEnd reads EndColumns.
 func (g WALGeometry) ParseEnd(position, timeline string) (end uint64, tli uint32, err error) {
