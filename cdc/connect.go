@@ -27,8 +27,8 @@ const (
 	// publishTimeout is how long no acknowledgement may come while some are due.
 	publishTimeout = 3 * time.Second
 	// walsenderPatience is how long the walsender waits for a sign of life, instead of wal_sender_timeout, a minute by default: as
-	// long does it hold the slot when cdc's machine is gone.
-	walsenderPatience = 5 * time.Second
+	// long does it hold the slot when nobody hears it. It hears nothing while a session drains, and must outlive that.
+	walsenderPatience = drainTimeout + 2*time.Second
 	// closeTimeout bounds the farewell from Postgres.
 	closeTimeout = 500 * time.Millisecond
 	// drainTimeout bounds what a session still does after it was told to stop.

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -121,6 +122,19 @@ func (l *link) copy(to, from net.Conn) {
 	}
 }
 
+// awaitFarewells waits, when everything else of the test has ended, until the driver has parted from the connections that it gave
+// up: it tells the server in the background (asyncClose in pgconn), which takes a while where nobody answers.
+func awaitFarewells(t *testing.T) {
+	t.Helper()
+	t.Cleanup(func() {
+		stacks := make([]byte, 4<<20)
+		testenv.Eventually(t, patience, func() (bool, string) {
+			all := stacks[:runtime.Stack(stacks, true)]
+			return !bytes.Contains(all, []byte("(*PgConn).asyncClose")), "the driver still parts from connections"
+		})
+	})
+}
+
 // lines is a log that can be looked through.
 type lines struct {
 	out io.Writer
@@ -157,6 +171,7 @@ func TestConnectionsThatHang(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			awaitFarewells(t)
 			h := newHarness(t, testenv.Postgres(t))
 			u, err := url.Parse(h.cfg.DatabaseURL)
 			require.NoError(t, err)

@@ -15,6 +15,7 @@ func TestNothingFollowsAWriteThatFailed(t *testing.T) {
 	client, server := net.Pipe()
 	conn := allOrNothing{client}
 	require.NoError(t, conn.SetWriteDeadline(time.Now().Add(time.Second)))
+	require.NoError(t, server.SetReadDeadline(time.Now().Add(10*time.Second)))
 	got := make([]byte, 2)
 	read := make(chan error, 1)
 	go func() {
@@ -25,7 +26,6 @@ func TestNothingFollowsAWriteThatFailed(t *testing.T) {
 	require.Equal(t, 2, n)
 	require.Error(t, err)
 	require.NoError(t, <-read)
-	require.NoError(t, server.SetReadDeadline(time.Now().Add(10 * time.Second)))
 	_, err = server.Read(got)
 	require.ErrorIs(t, err, io.EOF)
 }
