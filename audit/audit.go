@@ -25,7 +25,8 @@
 //     S because it is newer. The identity is the time of the fill, the entity tag and everything the entry is bound to.
 //   - Without the look at the watermark before the buckets, in one round trip (cache/redis.go), a change applied in between would be
 //     missed; and the mark must be that of this very look, as Redis may have been replaced by another server since the wait.
-//   - A mark of another timeline is never reached by positions alone (cache.Mark.Reached): what a failover lost does not count.
+//   - A mark of another timeline than the watermark's is never taken for reached: a server that was the primary once, or that is one
+//     the log does not follow yet, is no judge.
 //
 // Why there is no miss. An entry that is stale lacks a change that a watermark has passed under which it is served. That change is
 // visible to S, because it was published only then (rule 1). So S differs from B, and the entry is found the first time that it is
@@ -34,8 +35,9 @@
 // although a change was missed is no harm, and counts as fresh.
 //
 // What chance can do. A statement that leaves the order of its rows open may return them in another one each time: a difference in
-// nothing but the order of an array of rows counts as reordered, neither as stale nor as checked, because it cannot be told from a
-// stale order. A statement that leaves open which rows LIMIT takes is not one that can be cached, and will be reported. A query that
+// nothing but the order of arrays, at any depth, counts as reordered, neither as stale nor as checked, because it cannot be told from a
+// stale order. A statement that leaves more open than that (which rows LIMIT
+// takes, the order within string_agg, the last digit of a sum of floats) differs from itself, and will be reported. A query that
 // depends on the time through now() and the like promises no more than its ttl (see query.Plan.Timed): where it differs it counts as
 // timed, and only where it is equal as checked.
 //

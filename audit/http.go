@@ -29,7 +29,7 @@ func (a *Auditor) overHTTP(ctx context.Context, s *subject, first *cache.Inspect
 		return nil
 	}
 	a.stats.asked(hit)
-	if !hit || compare(s.query, answer, first.Answer.Result) == "" {
+	if !hit || compare(answer, first.Answer.Result) == "" {
 		return nil
 	}
 	second, err := a.reader.Inspect(ctx, s.req)

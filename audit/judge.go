@@ -10,7 +10,6 @@ import (
 
 	"freshet/cache"
 	"freshet/events"
-	"freshet/query"
 )
 
 // verdict is how the look at an entry ended.
@@ -93,7 +92,7 @@ func (a *Auditor) judge(ctx context.Context, s *subject) outcome {
 	if err != nil {
 		return a.failure(ctx, "a query cannot be run", err)
 	}
-	difference := compare(s.query, first.Answer.Result, now)
+	difference := compare(first.Answer.Result, now)
 	if difference == "" {
 		o.verdict, o.sum = fresh, sumOf(now)
 		return o
@@ -157,7 +156,8 @@ func (a *Auditor) lookAgain(ctx context.Context, s *subject, first *cache.Inspec
 		if second, err = a.reader.Inspect(ctx, s.req); err != nil {
 			return nil, false, err
 		}
-		reached = second.Watermark.Reached(end)
+		// On another timeline the server that was asked is not the one that the log is of.
+		reached = second.Watermark.Reached(end) && (end.Timeline == 0 || second.Watermark.Timeline == 0 || end.Timeline == second.Watermark.Timeline)
 		if reached || !came || gone(first, second) || !time.Now().Before(over) {
 			return second, reached, nil
 		}
@@ -179,34 +179,57 @@ const (
 )
 
 // compare compares a result with what the primary says; "" if they are the same.
-func compare(q *query.Query, cached, now cache.Result) string {
+func compare(cached, now cache.Result) string {
 	switch {
 	case cached.Found == now.Found && bytes.Equal(cached.Body, now.Body):
 		return ""
-	case q.Result == query.ResultMany && sameRows(cached.Body, now.Body):
+	case sameRows(cached.Body, now.Body):
 		return differentOrder
 	}
 	return differentRows
 }
 
-// sameRows tells whether two arrays have the same elements, in whatever order.
+// sameRows tells whether two results differ in nothing but the order of arrays.
 func sameRows(a, b []byte) bool {
 	if len(a) != len(b) {
 		return false
 	}
-	x, y := rows(a), rows(b)
-	return x != nil && slices.Equal(x, y)
+	x, y := unordered(a), unordered(b)
+	return x != "" && x == y
 }
 
-func rows(body []byte) []string {
-	var elements []json.RawMessage
-	if json.Unmarshal(body, &elements) != nil {
-		return nil
+// unordered is a JSON text with the elements of each array sorted, at every depth; "" if it is none.
+func unordered(body []byte) string {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber() // every digit counts
+	var v any
+	if d.Decode(&v) != nil {
+		return ""
 	}
-	texts := make([]string, len(elements))
-	for i, e := range elements {
-		texts[i] = string(e)
+	text, err := json.Marshal(sorted(v))
+	if err != nil {
+		return ""
 	}
-	slices.Sort(texts)
-	return texts
+	return string(text)
+}
+
+func sorted(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for name, value := range v {
+			v[name] = sorted(value)
+		}
+	case []any:
+		texts := make([]string, len(v))
+		for i, element := range v {
+			text, err := json.Marshal(sorted(element))
+			if err != nil {
+				return v
+			}
+			texts[i] = string(text)
+		}
+		slices.Sort(texts)
+		return texts
+	}
+	return v
 }

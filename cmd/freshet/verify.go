@@ -42,8 +42,9 @@ func verifyCommand() *cobra.Command {
 		Use:   "verify",
 		Short: "Compare what is cached with the database, while everything runs",
 		Long: `Draws cached entries at random, reads them as a reader would, runs their SQL on the primary, and judges a difference once the
-watermark has passed the position at which the SQL was run: an entry that is then still valid is stale. There are no false alarms, and what
-cannot be judged is counted as that. It changes nothing. The queries must be those that the api serves (--queries; without it the
+watermark has passed the position at which the SQL was run: an entry that is then still valid is stale. What cannot be judged is
+counted as that, and what differs only in the order of arrays apart; a query whose result is left open in another way (LIMIT without a total
+order) can be reported though nothing is wrong. It changes nothing. The queries must be those that the api serves (--queries; without it the
 example's).
 
 The summary says how many entries were checked and how sure that makes; how many were cleared for nothing; how old entries and watermark
