@@ -49,8 +49,8 @@ type Config struct {
 	RequestTimeout                    time.Duration
 	// DrainDelay is how long Run goes on serving once it is told to stop, DrainTimeout bounds the requests in progress then.
 	DrainDelay, DrainTimeout time.Duration
-	Version                           string
-	Log                               *slog.Logger
+	Version                  string
+	Log                      *slog.Logger
 }
 
 // API is the HTTP process. Make it with New, Listen, then Run it once.
