@@ -21,7 +21,7 @@ type walsender struct {
 // identifyWalsender finds the process at the other end of the replication connection; the zero walsender if it is not to be found,
 // as behind a proxy with pids of its own.
 func (s *session) identifyWalsender(ctx context.Context) (walsender, error) {
-	w := walsender{pid: int32(s.repl.PID())} //nolint:gosec // pids are int32 in Postgres
+	w := walsender{pid: int32(s.repl.PID())}
 	err := s.sql.QueryRow(ctx, `SELECT backend_start FROM pg_stat_activity WHERE pid = $1 AND backend_start IS NOT NULL`, w.pid).Scan(&w.began)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return walsender{}, nil

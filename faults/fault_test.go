@@ -144,7 +144,7 @@ func (s *site) work(do func() error) error {
 	defer func() { s.ctx = s.t.Context() }()
 	done := make(chan error, 1)
 	go func() { // ends when it is told to stop, or by itself when a promise is broken
-		err := s.load.run(work)
+		err := s.run(work)
 		breaks()
 		done <- err
 	}()

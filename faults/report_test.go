@@ -101,5 +101,5 @@ func (all *results) write(file string) error {
 	if !found || !ended {
 		return fmt.Errorf("%s has no place for the table: %q and %q", file, tableBegins, tableEnds)
 	}
-	return os.WriteFile(file, []byte(before+tableBegins+all.table()+tableEnds+after), 0o644) //nolint:gosec // a document
+	return os.WriteFile(file, []byte(before+tableBegins+all.table()+tableEnds+after), 0o644)
 }

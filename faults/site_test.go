@@ -54,7 +54,7 @@ type site struct {
 	// t is the test of a fault, group that of all that the site suffers.
 	t, group *testing.T
 	// ctx ends when a promise is broken: there is nothing to wait for then.
-	ctx context.Context
+	ctx context.Context //nolint:containedctx // its life is that of the load, not of a call
 
 	db, replica *testenv.Database
 	redis       *testenv.RedisServer
@@ -136,7 +136,7 @@ func newSite(t *testing.T, o options) *site {
 		p.WaitForLine(t, p.ready, patience)
 	}
 	s.load = newLoad(urls, s.connect, *seed)
-	t.Cleanup(s.client.http.CloseIdleConnections)
+	t.Cleanup(s.http.CloseIdleConnections)
 	_, err := s.recover(patience)
 	require.NoError(t, err)
 	return s

@@ -17,5 +17,5 @@ type Backoff struct{ last time.Duration }
 // Next is the next pause. Up to a half of it is chance, so that those who have lost the same server do not all come back at once.
 func (b *Backoff) Next() time.Duration {
 	b.last = min(max(2*b.last, firstPause), LastPause)
-	return b.last/2 + rand.N(b.last/2+1) //nolint:gosec // chance, not a secret
+	return b.last/2 + rand.N(b.last/2+1)
 }

@@ -17,8 +17,9 @@ const (
 	// DeadAfter is how long the other side's machine may be silent, while it is asked or has something to acknowledge, until
 	// the connection counts as dead.
 	DeadAfter = 3 * time.Second
-	// ProbeAfter is how long nothing may come until the machine is asked, and ProbeInterval the time between the questions.
-	ProbeAfter    = time.Second
+	// ProbeAfter is how long nothing may come until the machine is asked.
+	ProbeAfter = time.Second
+	// ProbeInterval is the time between two such questions.
 	ProbeInterval = time.Second
 	// Probes is how many of them may stay without an answer.
 	Probes = int((DeadAfter - ProbeAfter) / ProbeInterval)

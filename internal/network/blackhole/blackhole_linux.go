@@ -5,6 +5,7 @@
 package blackhole
 
 import (
+	"context"
 	"errors"
 	"net"
 	"sync"
@@ -118,7 +119,7 @@ func (p *Path) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.upstream)
+		server, err := new(net.Dialer).DialContext(context.Background(), "tcp", p.upstream)
 		if err != nil {
 			_ = client.Close() // as if nobody had listened
 			continue
@@ -178,8 +179,8 @@ func filter(tb testing.TB, socket syscall.Conn, drop bool) {
 	}
 	_ = conn.Control(func(fd uintptr) { // fails if it is closed
 		if drop {
-			err = syscall.AttachLsf(int(fd), []syscall.SockFilter{*syscall.LsfStmt(syscall.BPF_RET+syscall.BPF_K, 0)})
-		} else if err = syscall.DetachLsf(int(fd)); errors.Is(err, syscall.ENOENT) {
+			err = syscall.AttachLsf(int(fd), []syscall.SockFilter{*syscall.LsfStmt(syscall.BPF_RET+syscall.BPF_K, 0)}) //nolint:staticcheck // one filter that drops all: no package for that
+		} else if err = syscall.DetachLsf(int(fd)); errors.Is(err, syscall.ENOENT) { //nolint:staticcheck // as above
 			err = nil // there was none
 		}
 	})
