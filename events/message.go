@@ -41,7 +41,8 @@ func (b *Body) ID() string { return b.Position.String() + "-" + strconv.FormatIn
 // Message makes the NATS message of a finished body.
 func (b *Body) Message(source, session string) *nats.Msg {
 	m := message(ChangeSubject(source, b.Table.Schema, b.Table.Name), source, session, "change", b.ID(), b.Committed, b.Data)
-	m.Header[nats.MsgIdHdr] = []string{b.ID()}
+	// With the session: after a reset a position may come again, with other changes, and must not be taken for a duplicate.
+	m.Header[nats.MsgIdHdr] = []string{b.ID() + "@" + session}
 	m.Header[headerSubject] = []string{b.Table.Schema + "." + b.Table.Name}
 	m.Header[headerTraceparent] = []string{traceparent(source, b)}
 	return m

@@ -14,7 +14,7 @@ func TestChangeMessage(t *testing.T) {
 	require.Equal(t, "cdc.main.change.public.blogs", m.Subject)
 	require.JSONEq(t, golden, string(m.Data))
 	require.Equal(t, nats.Header{
-		"Nats-Msg-Id":     {"0/16B3748-7"},
+		"Nats-Msg-Id":     {"0/16B3748-7@session-1"},
 		"Freshet-Session": {"session-1"},
 		"Content-Type":    {"application/json"},
 		"ce-specversion":  {"1.0"},
