@@ -12,11 +12,14 @@ RUNS ?= 1
 # How long `make fuzz` spends on each fuzz target.
 FUZZTIME ?= 20s
 
+# The chart library of the page. Its files are in the repository: nobody who builds needs npm.
+UPLOT := 1.6.32
+
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test faults fuzz soundness model bench lint fmt verify clean
+.PHONY: help setup build run test faults fuzz soundness model bench load lint fmt ui-vendor verify clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing of Postgres and Redis, or say what to install
 	@./deploy/setup.sh
@@ -28,7 +31,8 @@ run: setup build ## Build, and run everything on this machine: http://127.0.0.1:
 	@exec bin/freshet dev
 
 # -count=1: the tests talk to real servers, which go's test cache knows nothing of.
-test: setup ## Test everything, on real servers, with the race detector
+test: ## Test everything, on real servers and in a real browser, with the race detector
+	@./deploy/setup.sh tests
 	go test -race -count=1 -timeout 15m ./...
 
 faults: setup ## Break everything under load, RUNS=1 times, and write the table in docs/faults.md
@@ -51,11 +55,17 @@ bench: setup ## Measure, on real servers: latency from commit to cleared key, th
 	go run ./bench
 	go test -run '^$$' -bench 'Match|Analyze|Start' -benchtime 1s -cpu 1 ./invalidator ./query/analysis ./api
 
+load: setup build ## Put 100 users on the example for 30 s, and judge its targets (LOAD='--duration 10s' ...)
+	@./load/load.sh $(LOAD)
+
 lint: ## Check the code, and who imports whom (.golangci.yml)
 	go run $(GOLANGCI_LINT) run
 
 fmt: ## Format the code
 	gofmt -s -w .
+
+ui-vendor: ## Fetch the chart library of the page again, from npm (api/ui/vendor)
+	@./api/ui/vendor.sh $(UPLOT)
 
 verify: ## Clone this repository afresh and check that `make run` comes up and serves
 	@./.ci/verify.sh

@@ -20,7 +20,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"freshet/cache"
+	"freshet/internal/health"
 	"freshet/internal/postgres"
+	"freshet/internal/telemetry"
 	"freshet/query"
 )
 
@@ -49,8 +51,17 @@ type Config struct {
 	RequestTimeout                    time.Duration
 	// DrainDelay is how long Run goes on serving once it is told to stop, DrainTimeout bounds the requests in progress then.
 	DrainDelay, DrainTimeout time.Duration
-	Version                  string
-	Log                      *slog.Logger
+	// HealthInterval is the time between two background checks; 0: 5 s. HealthOpen shows /health/detailed without the token.
+	HealthInterval time.Duration
+	HealthOpen     bool
+	// Slot is cdc's replication slot, for /health/detailed; freshet_<source> unless said. Secrets never appear there; the password of
+	// the pool need not be among them.
+	Slot    string
+	Secrets []string
+	Version string
+	// Unmeasured switches metrics off. It is there to find out what they cost.
+	Unmeasured bool
+	Log        *slog.Logger
 }
 
 // API is the HTTP process. Make it with New, Listen, then Run it once.
@@ -60,6 +71,9 @@ type API struct {
 	reader   *cache.Reader
 	clock    *cache.Clock
 	registry *cache.Registry
+	monitor  *health.Monitor
+	perf     *performance
+	hub      *hub
 	wal      postgres.WALGeometry
 	gate     *gate
 	byName   map[string]*query.Query // the reads
@@ -69,6 +83,10 @@ type API struct {
 	echo     *echo.Echo
 	listener net.Listener
 	draining atomic.Bool
+	// metrics and measured are nil if nothing is measured.
+	metrics  *telemetry.API
+	measured map[*query.Query]*telemetry.Query
+	lastMark atomic.Int64 // when the watermark that was seen last was true, in Unix microseconds; 0: none was seen
 	// abandoned ends when the drain timeout is over: statements still running are given up.
 	abandoned context.Context //nolint:containedctx // its life is that of the api, not of a call
 	abandon   context.CancelFunc
@@ -112,6 +130,10 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 	})
 	// One connection is left for the questions that are no fills.
 	a.gate = newGate(int(cfg.Pool.Config().MaxConns)-1, cmp.Or(cfg.MaxWaiting, defaultWaiting))
+	a.startMeasuring()
+	a.monitor = a.newMonitor()
+	a.perf = newPerformance(a)
+	a.hub = newHub(a)
 	if err := a.routes(); err != nil {
 		return nil, err
 	}
@@ -201,6 +223,9 @@ func (a *API) Run(ctx context.Context) error {
 	g.Go(func() error { return a.keepPlans(ctx) })
 	g.Go(func() error { return a.activateShapes(ctx) })
 	g.Go(func() error { return a.keepClock(ctx) })
+	g.Go(func() error { return a.monitor.Run(ctx) })
+	g.Go(func() error { return a.perf.run(ctx) })
+	g.Go(func() error { return a.hub.run(ctx) })
 	a.log.Info("serving", "url", a.URL(), "queries", len(a.cfg.Queries))
 	err := g.Wait()
 	a.reader.Close()

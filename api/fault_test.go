@@ -61,7 +61,8 @@ func TestPoolExhausted(t *testing.T) {
 // Without Postgres, what is cached is served while the watermark is young enough; the rest is a 503. When Postgres is back, so
 // are the answers.
 func TestPostgresDown(t *testing.T) {
-	s := start(t, func(o *options) { o.private = true })
+	s := start(t, lookOften, func(o *options) { o.private = true })
+	s.untilReady(http.StatusOK, "cache", "ok")
 	s.get("/blogs/1")
 	require.NoError(t, s.db.Server.Kill())
 	require.Equal(t, hit, s.get("/blogs/1").cacheStatus())
@@ -72,9 +73,7 @@ func TestPostgresDown(t *testing.T) {
 		require.Equal(t, "no-store", r.header.Get("Cache-Control"))
 	}
 	s.problem(s.write(http.MethodPatch, "/blogs/1", `{"title":"x"}`), http.StatusServiceUnavailable, "/blogs/1")
-	ready := s.get("/health/ready")
-	require.Equal(t, http.StatusOK, ready.status, "the cache answers")
-	require.Equal(t, "does not answer", s.field(ready, "postgres"))
+	s.untilReady(http.StatusOK, "postgres", "does not answer") // the cache does
 
 	age := s.state
 	age.Stamp = cache.NewToken()
@@ -83,8 +82,7 @@ func TestPostgresDown(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, ok)
 	s.problem(s.get("/blogs/1"), http.StatusServiceUnavailable, "/blogs/1")
-	ready = s.get("/health/ready")
-	require.Equal(t, http.StatusServiceUnavailable, ready.status, ready.body)
+	s.untilReady(http.StatusServiceUnavailable, "status", "not ready: neither Postgres nor the cache can answer")
 
 	require.NoError(t, s.db.Server.Restart(t.Context()))
 	testenv.Eventually(t, patience, func() (bool, string) {
@@ -95,7 +93,7 @@ func TestPostgresDown(t *testing.T) {
 
 // Without Redis, or with one that hangs, reads are answered by Postgres.
 func TestRedisDown(t *testing.T) {
-	s := start(t)
+	s := start(t, lookOften)
 	first := s.get("/blogs/1")
 	require.NoError(t, s.server.Server.Signal(syscall.SIGSTOP))
 	for range 5 {
@@ -118,9 +116,7 @@ func TestRedisDown(t *testing.T) {
 	require.Equal(t, http.StatusNotModified, s.get("/blogs/1", "If-None-Match: "+first.header.Get("ETag")).status)
 	require.Equal(t, http.StatusOK, s.write(http.MethodPatch, "/blogs/1", `{"title":"New"}`).status, "writes need no Redis")
 	require.Equal(t, "New", s.field(s.get("/blogs/1"), "title"))
-	ready := s.get("/health/ready")
-	require.Equal(t, http.StatusOK, ready.status)
-	require.Contains(t, s.field(ready, "cache"), "no answer from Redis")
+	s.untilReady(http.StatusOK, "cache", "no answer from Redis: reads go to Postgres")
 
 	require.NoError(t, s.server.Server.Restart(t.Context()))
 	testenv.Eventually(t, patience, func() (bool, string) {

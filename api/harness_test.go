@@ -57,6 +57,7 @@ type site struct {
 	log    *logged
 	// definitions is the generation of the catalog's shape.
 	definitions string
+	api         *api.API
 	url         string
 	client      *http.Client
 
@@ -172,7 +173,7 @@ func (s *site) run(cfg api.Config) {
 	a, err := api.New(s.t.Context(), cfg)
 	require.NoError(s.t, err)
 	require.NoError(s.t, a.Listen(s.t.Context()))
-	s.url = a.URL()
+	s.api, s.url = a, a.URL()
 	s.client = &http.Client{Timeout: patience, Transport: &http.Transport{}, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
 	}}

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed"
 	"errors"
+	"fmt"
 	"html/template"
 	"io"
 	"net"
@@ -14,56 +16,130 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"freshet/api/ui"
 	"freshet/cache"
+	"freshet/internal/health"
 )
 
-// health says that the process answers.
-func (a *API) health(c echo.Context) error {
-	return c.JSON(http.StatusOK, map[string]string{"status": "ok", "version": a.cfg.Version})
+const (
+	// checkTimeout bounds each look at what the api depends on.
+	checkTimeout = time.Second
+	// notHere says who knows what the api does not: it has no connection to NATS.
+	notHere = "the api has no connection to NATS: ask "
+)
+
+// newMonitor makes the background checks, which the health endpoints answer from.
+func (a *API) newMonitor() *health.Monitor {
+	checks := []health.Check{
+		health.Postgres(a.cfg.Pool, nil),
+		health.ReplicationSlot(a.cfg.Pool, cmp.Or(a.cfg.Slot, "freshet_"+a.cfg.Source)),
+		health.Redis(a.cfg.Store),
+		health.WatermarkOf(a.cfg.Store, a.clock.Now, a.cfg.MaxStaleness),
+		{Name: health.CheckQueries, Look: a.checkQueries},
+	}
+	for i := range checks {
+		checks[i].Timeout = checkTimeout
+	}
+	return health.New(health.Config{
+		Process: "api", Version: a.cfg.Version, Interval: a.cfg.HealthInterval, Checks: checks, Ready: a.readiness,
+		Live: map[string]func() any{
+			"pool": func() any { return health.PoolUse(a.cfg.Pool) },
+			"gate": func() any { return map[string]int64{"waiting": a.gate.waiting.Load(), "most": a.gate.most} },
+		},
+		NotKnown: map[string]string{
+			health.CheckStream:   notHere + "/health/detailed of cdc or the invalidator",
+			health.CheckConsumer: notHere + "/health/detailed of the invalidator",
+		},
+		Secrets:    append(health.SecretsOf(a.cfg.Pool.Config().ConnString()), a.cfg.Secrets...),
+		AdminToken: a.cfg.AdminToken, Open: a.cfg.HealthOpen,
+	})
 }
 
-// readyTimeout bounds the checks of /health/ready.
-const readyTimeout = time.Second
+// healthRoutes serves the endpoints.
+func (a *API) healthRoutes(e *echo.Echo) {
+	for path, serve := range map[string]http.HandlerFunc{
+		health.PathBasic: a.monitor.ServeBasic, health.PathLive: a.monitor.ServeLive, health.PathReady: a.monitor.ServeReady,
+	} {
+		readable(e, path, echo.WrapHandler(serve))
+	}
+	readable(e, health.PathDetailed, func(c echo.Context) error {
+		switch status, why := a.monitor.Allow(c.Request()); status {
+		case http.StatusOK:
+			a.monitor.ServeDetailed(c.Response(), c.Request())
+			return nil
+		case http.StatusUnauthorized:
+			c.Response().Header().Set(echo.HeaderWWWAuthenticate, `Bearer realm="freshet"`)
+			fallthrough
+		default:
+			return &problem{Status: status, Detail: why}
+		}
+	})
+}
 
-// ready says whether reads can be answered: from Postgres, or at least from a cache that is fresh.
-func (a *API) ready(c echo.Context) error {
-	ctx, cancel := context.WithTimeout(c.Request().Context(), readyTimeout)
-	defer cancel()
-	status := struct {
-		Status   string `json:"status"`
-		Postgres string `json:"postgres"`
-		Cache    string `json:"cache"`
-	}{"ready", "ok", "ok"}
-	code := http.StatusOK
-	if err := a.cfg.Pool.Ping(ctx); err != nil {
-		status.Postgres = "does not answer"
-	}
-	if err := a.cacheFresh(ctx); err != nil {
-		status.Cache = err.Error()
-	}
+// readiness says whether reads can be answered: from Postgres, or at least from a cache that is fresh.
+func (a *API) readiness(m *health.Monitor) health.Readiness {
+	postgres, cached := m.Result(health.CheckPostgres), a.cacheFresh(m)
+	r := health.Readiness{OK: true, Status: "ready", Parts: map[string]string{"postgres": postgres.Public(), "cache": cached}}
 	switch {
 	case a.draining.Load():
-		status.Status, code = "draining", http.StatusServiceUnavailable
-	case status.Postgres != "ok" && status.Cache != "ok":
-		status.Status, code = "not ready: neither Postgres nor the cache can answer", http.StatusServiceUnavailable
+		r.OK, r.Draining, r.Status = false, true, "draining"
+	case postgres.Status != health.OK && cached != "ok":
+		r.OK, r.Status = false, "not ready: neither Postgres nor the cache can answer"
 	}
-	c.Response().Header().Set(echo.HeaderCacheControl, "no-store")
-	return c.JSON(code, status)
+	return r
 }
 
-func (a *API) cacheFresh(ctx context.Context) error {
-	state, found, err := a.cfg.Store.Load(ctx)
-	switch {
-	case err != nil:
-		return errors.New("no answer from Redis: reads go to Postgres")
-	case !found:
-		return errors.New("no watermark: is the invalidator running?")
-	case a.clock.Now().Sub(state.At) > a.cfg.MaxStaleness:
-		return errors.New("the watermark is too old: are cdc and the invalidator running?")
-	case state.Generations[cache.CatalogShape.String()] != a.plans.Load().generation:
-		return errors.New("the queries are being analyzed: a definition has changed")
+// cacheFresh is "ok" if reads that ask for nothing special can be answered from the cache.
+func (a *API) cacheFresh(m *health.Monitor) string {
+	r := m.Result(health.CheckWatermark)
+	if r.Status != health.OK {
+		return r.Public()
 	}
-	return nil
+	w, known := r.Details.(health.Watermark)
+	if known && w.State.Generations[cache.CatalogShape.String()] != a.plans.Load().generation {
+		return "the queries are being analyzed: a definition has changed"
+	}
+	return "ok"
+}
+
+// queryHealth is what the check of the queries shows.
+type queryHealth struct {
+	Total  int `json:"total"`
+	Cached int `json:"cached"`
+	// Disabled are the queries that are not cached because they cannot be analyzed or registered, with the reason.
+	Disabled map[string]string `json:"disabled,omitempty"`
+	// WaitingShapes are registered and not active in the cache yet: their queries read Postgres until then.
+	WaitingShapes []string `json:"waiting_shapes,omitempty"`
+}
+
+// checkQueries compares the shapes that the queries need with those that are active in the cache. A query that is disabled fails it.
+func (a *API) checkQueries(ctx context.Context) (any, error) {
+	h := queryHealth{Total: len(a.cfg.Queries), Disabled: map[string]string{}}
+	plans := a.plans.Load()
+	var shapes []cache.Shape
+	for q, one := range plans.of {
+		if one.refused != nil {
+			h.Disabled[q.Name] = one.refused.Error()
+			continue
+		}
+		h.Cached++
+		for _, n := range one.needs {
+			shapes = append(shapes, n.shape)
+		}
+	}
+	state, _, err := a.cfg.Store.Peek(ctx)
+	if err != nil {
+		return h, errors.New("the shapes that are active are not known: no answer from Redis")
+	}
+	for _, s := range cache.Union(shapes) {
+		if !s.ActiveIn(state) {
+			h.WaitingShapes = append(h.WaitingShapes, s.String())
+		}
+	}
+	if n := len(h.Disabled); n > 0 {
+		return h, fmt.Errorf("%d of %d queries are disabled: they read Postgres", n, h.Total)
+	}
+	return h, nil
 }
 
 //go:embed index.html
@@ -92,9 +168,15 @@ func (a *API) endpoints() []endpoint {
 		}
 		all = append(all, e)
 	}
-	return append(all,
-		endpoint{Method: "GET", Path: "/health", Doc: "The process answers.", Try: "/health"},
-		endpoint{Method: "GET", Path: "/health/ready", Doc: "Reads can be served, or why not.", Try: "/health/ready"})
+	all = append(all,
+		endpoint{Method: "GET", Path: ui.Path, Doc: "A page to watch the cache on.", Try: ui.Path},
+		endpoint{Method: "GET", Path: health.PathBasic, Doc: "How the process is, in a word.", Try: health.PathBasic},
+		endpoint{Method: "GET", Path: health.PathLive, Doc: "The process answers.", Try: health.PathLive},
+		endpoint{Method: "GET", Path: health.PathReady, Doc: "Reads can be served, or why not.", Try: health.PathReady})
+	if a.cfg.HealthOpen { // else a link would only show that it needs the token
+		all = append(all, endpoint{Method: "GET", Path: health.PathDetailed, Doc: "What the api depends on, and how that is.", Try: health.PathDetailed})
+	}
+	return append(all, a.performanceEndpoints()...)
 }
 
 // index lists the endpoints: a page for browsers, JSON for everybody else.

@@ -128,6 +128,10 @@ func isConnectionError(err error) bool {
 
 // fail answers an error. echo calls it.
 func (a *API) fail(err error, c echo.Context) {
+	if c.Response().Committed && isConnectionError(err) { // the client has gone: whatever else fails does so before the answer begins
+		a.log.Debug("an answer could not be sent", "path", c.Request().URL.Path, "error", err)
+		return
+	}
 	p := problemOf(err)
 	if errors.Is(err, cache.ErrFormerPrimary) {
 		a.cfg.Pool.Reset() // the next connections may find the primary

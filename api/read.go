@@ -31,6 +31,7 @@ const (
 // read answers a query from the cache.
 func (a *API) read(q *query.Query) echo.HandlerFunc {
 	text := a.withEnd(q)
+	measured := a.metrics.Serve(http.MethodGet, q.Path, a.measured[q])
 	return func(c echo.Context) error {
 		values, err := valuesOf(c)
 		if err != nil {
@@ -50,6 +51,8 @@ func (a *API) read(q *query.Query) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
+		measured.Answered(outcomeOf(answer))
+		a.perf.answered(q, &req, answer)
 		if answer.Reason == cache.ReasonSchema {
 			a.outOfDate()
 		}
@@ -90,8 +93,9 @@ func (a *API) withEnd(q *query.Query) string {
 
 // fill runs the query. The connection is the primary's, and the snapshot is taken when the statement begins.
 func (a *API) fill(ctx context.Context, q *query.Query, text string, args query.Args) (r cache.Result, err error) {
+	a.measured[q].Fill()
 	err = a.withConn(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		r, err = a.run(ctx, conn, text, args)
+		r, err = a.run(ctx, conn, q, text, args)
 		return err
 	})
 	if err != nil {
@@ -101,10 +105,13 @@ func (a *API) fill(ctx context.Context, q *query.Query, text string, args query.
 }
 
 // run runs a text of withEnd.
-func (a *API) run(ctx context.Context, conn queryer, text string, args query.Args) (r cache.Result, err error) {
+func (a *API) run(ctx context.Context, conn queryer, q *query.Query, text string, args query.Args) (r cache.Result, err error) {
 	var body []byte
 	var position, timeline string
-	if err := conn.QueryRow(ctx, text, args.Values()...).Scan(&body, &position, &timeline); err != nil {
+	began := time.Now()
+	err = conn.QueryRow(ctx, text, args.Values()...).Scan(&body, &position, &timeline)
+	a.measured[q].Filled(began, len(body), err != nil)
+	if err != nil {
 		return r, err
 	}
 	if r.Seen, err = a.mark(position, timeline); err != nil || body == nil {

@@ -24,10 +24,12 @@ func (a *API) routes() error {
 	e.Use(
 		middleware.RequestIDWithConfig(middleware.RequestIDConfig{Generator: newRequestID}),
 		a.logRequest,
+		unlessLive(a.measure),
 		middleware.Recover(),
 		middleware.BodyLimit(fmt.Sprintf("%dB", a.cfg.BodyLimit)),
 		// Without its error handler: problemOf tells a statement that was too slow from a Postgres that is not there.
 		middleware.ContextTimeoutWithConfig(middleware.ContextTimeoutConfig{
+			Skipper:      isLive,
 			Timeout:      a.cfg.RequestTimeout,
 			ErrorHandler: func(err error, _ echo.Context) error { return err },
 		}),
@@ -38,6 +40,7 @@ func (a *API) routes() error {
 			return err
 		}
 		if !q.Cached() {
+			a.metrics.Serve(q.Method, q.Path, a.measured[q])
 			e.Add(q.Method, q.Path, a.write(q))
 			continue
 		}
@@ -46,9 +49,11 @@ func (a *API) routes() error {
 	}
 	e.POST("/query", a.together)
 	e.GET("/position", a.position)
-	readable(e, "/health", a.health)
-	readable(e, "/health/ready", a.ready)
+	a.healthRoutes(e)
+	a.perf.routes(e)
+	a.watchRoutes(e)
 	readable(e, "/", a.index)
+	a.serveMetrics(e)
 	a.echo = e
 	return nil
 }

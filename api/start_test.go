@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -11,7 +10,6 @@ import (
 	"testing/fstest"
 	"time"
 
-	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"freshet/api"
@@ -89,16 +87,12 @@ func TestPortInUse(t *testing.T) {
 	require.ErrorContains(t, err, "--http-addr or FRESHET_HTTP_ADDR")
 }
 
-// Told to stop, the api turns new requests away, finishes those that are in progress, and is not ready any more.
+// Told to stop, the api turns new requests away and finishes those that are in progress.
 func TestDrain(t *testing.T) {
 	s := start(t, withLocked)
 	unlock := s.lock(7)
 	slow := s.inBackground("/locked/7")
 	s.waiting(1)
-	loading := &held{command: "hgetall", reached: make(chan struct{}, 1), release: make(chan struct{})}
-	s.storeClient.AddHook(loading)
-	ready := s.inBackground("/health/ready")
-	<-loading.reached
 
 	s.cancel()
 	testenv.Eventually(t, patience, func() (bool, string) {
@@ -108,12 +102,8 @@ func TestDrain(t *testing.T) {
 		}
 		return true, ""
 	})
-	close(loading.release)
-	r := <-ready
-	require.Equal(t, http.StatusServiceUnavailable, r.status, r.body)
-	require.Equal(t, "draining", s.field(r, "status"))
 	unlock()
-	r = <-slow
+	r := <-slow
 	require.Equal(t, http.StatusOK, r.status, r.body)
 	require.NoError(t, s.stop())
 }
@@ -147,28 +137,6 @@ func (s *site) inBackground(path string) <-chan response {
 		answer <- r
 	}()
 	return answer
-}
-
-// held lets a Redis client stop before one command, until it is released.
-type held struct {
-	command          string
-	reached, release chan struct{}
-}
-
-func (h *held) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (h *held) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if cmd.Name() == h.command {
-			h.reached <- struct{}{}
-			<-h.release
-		}
-		return next(ctx, cmd)
-	}
-}
-
-func (h *held) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
 }
 
 // The drain has an end: what takes longer is given up, and that is an error.
@@ -208,21 +176,4 @@ func TestIndex(t *testing.T) {
 	require.Contains(t, page.body, `<a href="/blogs/1">`)
 	require.Contains(t, page.body, "&lt;script&gt;")
 	require.NotContains(t, page.body, "<script>")
-}
-
-// The health of the process, and whether it can answer reads.
-func TestHealth(t *testing.T) {
-	s := newSite(t)
-	health := s.get("/health")
-	require.Equal(t, http.StatusOK, health.status)
-	require.JSONEq(t, `{"status":"ok","version":"test"}`, health.body)
-	ready := s.get("/health/ready")
-	require.Equal(t, http.StatusOK, ready.status)
-	require.Equal(t, "no-store", ready.header.Get("Cache-Control"))
-	require.Contains(t, s.field(ready, "cache"), "is the invalidator running?")
-	s.setWatermark(time.Now().Add(-time.Minute))
-	require.Contains(t, s.field(s.get("/health/ready"), "cache"), "too old")
-	s.setWatermark(time.Now())
-	require.JSONEq(t, `{"status":"ready","postgres":"ok","cache":"ok"}`, s.get("/health/ready").body)
-	require.NoError(t, errors.Join(s.stop(), s.stop()), "stopping twice")
 }

@@ -50,6 +50,7 @@ type bound struct {
 
 // together answers several queries at one position: from one watermark, or from one snapshot.
 func (a *API) together(c echo.Context) error {
+	began := time.Now()
 	queries, err := a.bindAll(c.Request().Body)
 	if err != nil {
 		return err
@@ -81,6 +82,8 @@ func (a *API) together(c echo.Context) error {
 		if answer.Found {
 			r.Data = answer.Body
 		}
+		a.measured[queries[i].Query].Together(began, outcomeOf(answer), len(answer.Body))
+		a.perf.answered(queries[i].Query, &reqs[i], answer)
 		body.Results = append(body.Results, r)
 	}
 	return c.JSON(http.StatusOK, body)
@@ -145,11 +148,14 @@ func (a *API) bindAll(from io.Reader) ([]bound, error) {
 // fillTogether runs the queries in one snapshot.
 func (a *API) fillTogether(ctx context.Context, queries []bound) ([]cache.Result, error) {
 	results := make([]cache.Result, len(queries))
+	for _, b := range queries {
+		a.measured[b.Query].Fill()
+	}
 	err := a.withConn(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
 		return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 			for i, b := range queries {
 				var err error
-				if results[i], err = a.run(ctx, tx, b.text, b.args); err != nil {
+				if results[i], err = a.run(ctx, tx, b.Query, b.text, b.args); err != nil {
 					return fmt.Errorf("query %s: %w", b.Name, err)
 				}
 				// The snapshot is that of the first statement: what the others see is no later.

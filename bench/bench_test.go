@@ -42,7 +42,7 @@ func TestEveryFigureIsMeasured(t *testing.T) {
 		}
 		require.Contains(t, []string{verdictPass, verdictFail, verdictReported}, f.Verdict)
 	}
-	require.Len(t, names, 15, strings.Join(names, "\n"))
+	require.Len(t, names, 16, strings.Join(names, "\n"))
 	require.NotEmpty(t, rep.Machine.Postgres)
 	require.NotEmpty(t, rep.Machine.Redis)
 	require.NotEmpty(t, rep.Machine.NATS)

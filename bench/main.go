@@ -50,6 +50,7 @@ var sections = []struct {
 }{
 	{"latency", measureLatency},
 	{"reads", measureReads},
+	{"metrics", measureMetrics},
 	{"throughput", measureThroughput},
 }
 
@@ -63,6 +64,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
   latency      from a commit's acknowledgement to the cleared key, beside a bare pipeline of the same hops
   reads        requests a second, beside a hand-written Echo handler on Redis, and beside the SQL
+  metrics      a hit with and without metrics
   throughput   rows and transactions a second, beside pg_recvlogical
 
 The exit status is 0 unless something could not be measured: a goal that is missed is reported, not punished, as machines differ.`,
@@ -70,7 +72,7 @@ The exit status is 0 unless something could not be measured: a goal that is miss
 		RunE: func(cmd *cobra.Command, _ []string) error { return measure(cmd.Context(), o) },
 	}
 	f := root.Flags()
-	f.StringVar(&o.only, "only", "", "measure one part: latency, reads or throughput")
+	f.StringVar(&o.only, "only", "", "measure one part: latency, reads, metrics or throughput")
 	f.BoolVar(&o.json, "json", false, "print JSON instead of a table")
 	f.DurationVar(&o.duration, "duration", 5*time.Second, "time of the latency figure on each side; half of it for each side of a read figure")
 	f.IntVar(&o.rate, "rate", 200, "writes a second of the latency figure")

@@ -42,8 +42,10 @@ func flightKey(field string, bound []string) string {
 	return string(key)
 }
 
-// do joins a flight of that key that began at the time oldest or later, or begins one.
+// do joins a flight of that key that began at the time oldest or later, or begins one. Who joins gets what was true when the flight
+// began, or later: its answer may be as much older.
 func (f *flights) do(ctx context.Context, key string, oldest time.Time, run func(context.Context) (*Answer, error)) (*Answer, error) {
+	var older time.Duration
 	f.mu.Lock()
 	if f.closed {
 		f.mu.Unlock()
@@ -54,11 +56,12 @@ func (f *flights) do(ctx context.Context, key string, oldest time.Time, run func
 		fl = f.begin(ctx, key, run)
 	} else {
 		fl.joined++
+		older = time.Since(fl.began)
 	}
 	f.mu.Unlock()
 	select {
 	case <-fl.done:
-		return fl.answer, fl.err
+		return fl.answer.aged(older), fl.err
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

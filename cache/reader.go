@@ -95,6 +95,16 @@ type Answer struct {
 	Mark Mark
 }
 
+// aged is the answer as it is for somebody who has joined a statement that had run for a while.
+func (a *Answer) aged(older time.Duration) *Answer {
+	if a == nil || older <= 0 || a.Status == Hit { // a hit has its age from the watermark
+		return a
+	}
+	joined := *a
+	joined.Age += older
+	return &joined
+}
+
 // ReaderConfig configures a Reader.
 type ReaderConfig struct {
 	Store *Redis

@@ -257,6 +257,15 @@ var applyScript = redis.NewScript(applyLua)
 // Apply clears buckets and advances the watermark in one atomic step, if the stored state still is last: rule 4. ok is false
 // if it is not, and then nothing was done. The next state needs a new Stamp. cleared counts the buckets that were there.
 func (r *Redis) Apply(ctx context.Context, last State, b Batch) (cleared int, ok bool, err error) {
+	tables, ok, err := r.ApplyByTable(ctx, last, b)
+	for _, n := range tables {
+		cleared += n
+	}
+	return cleared, ok, err
+}
+
+// ApplyByTable is Apply that says of which tables, by schema and name, the cleared buckets were.
+func (r *Redis) ApplyByTable(ctx context.Context, last State, b Batch) (cleared map[[2]string]int, ok bool, err error) {
 	return r.apply(ctx, last, b, false)
 }
 
@@ -267,17 +276,23 @@ func (r *Redis) Begin(ctx context.Context, last, next State) (ok bool, err error
 	return ok, err
 }
 
-func (r *Redis) apply(ctx context.Context, last State, b Batch, begin bool) (int, bool, error) {
-	keys := make([]string, 1, 1+len(b.Clear))
-	keys[0] = r.watermark()
-	for _, t := range b.Clear {
-		keys = append(keys, r.Bucket(t))
-	}
+func (r *Redis) apply(ctx context.Context, last State, b Batch, begin bool) (map[[2]string]int, bool, error) {
 	next := b.Next
 	if next.Stamp == "" || next.Stamp == last.Stamp {
-		return 0, false, errors.New("apply to Redis: each write needs a stamp of its own")
+		return nil, false, errors.New("apply to Redis: each write needs a stamp of its own")
 	}
-	args := append(make([]any, 0, 20+2*len(next.Generations)+len(b.Retire)), last.Stamp, begin, len(b.Retire))
+	groups := map[[2]string][]string{}
+	for _, t := range b.Clear {
+		table := [2]string{t.Shape.Schema, t.Shape.Table}
+		groups[table] = append(groups[table], r.Bucket(t))
+	}
+	keys := append(make([]string, 0, 1+len(b.Clear)), r.watermark())
+	tables := make([][2]string, 0, len(groups))
+	args := append(make([]any, 0, 20+len(groups)+2*len(next.Generations)+len(b.Retire)), last.Stamp, begin, len(groups))
+	for table, buckets := range groups {
+		keys, tables, args = append(keys, buckets...), append(tables, table), append(args, len(buckets))
+	}
+	args = append(args, len(b.Retire))
 	for _, shape := range b.Retire {
 		args = append(args, fieldShape+shape)
 	}
@@ -287,11 +302,21 @@ func (r *Redis) apply(ctx context.Context, last State, b Batch, begin bool) (int
 	for shape, generation := range next.Generations {
 		args = append(args, fieldShape+shape, generation)
 	}
-	n, err := applyScript.Run(ctx, r.client, keys, args...).Int()
+	counts, err := applyScript.Run(ctx, r.client, keys, args...).Int64Slice()
 	if err != nil {
-		return 0, false, fmt.Errorf("apply to Redis: %w", err)
+		return nil, false, fmt.Errorf("apply to Redis: %w", err)
 	}
-	return max(n, 0), n >= 0, nil
+	if len(counts) > 0 && counts[0] < 0 {
+		return nil, false, nil
+	}
+	if len(counts) != len(tables) {
+		return nil, false, fmt.Errorf("apply to Redis: counts of %d tables, expected %d", len(counts), len(tables))
+	}
+	cleared := make(map[[2]string]int, len(tables))
+	for i, table := range tables {
+		cleared[table] = int(counts[i])
+	}
+	return cleared, true, nil
 }
 
 // Sweep deletes the buckets whose names begin with tagPrefix ("" for all): memory that a new chain or generation has made

@@ -9,6 +9,7 @@ import (
 
 	"freshet/events"
 	"freshet/internal/postgres"
+	"freshet/internal/telemetry"
 )
 
 // barrier holds a batch back until all of it is visible.
@@ -24,12 +25,14 @@ type barrier struct {
 	waited func(time.Duration)
 	// visible is the transaction that was last seen to be visible: a transaction of many messages is looked up once.
 	visible uint32
+	metrics *telemetry.CDC
 }
 
 // probe ties a time to a position: whatever was visible at the time had ended at or below the position.
 type probe struct {
 	position events.Position
 	at       time.Time
+	asked    time.Time // by our own clock, before the question
 }
 
 // The time is read before the position (cache/model: clockFirst, insertPosition) (the target list is evaluated in order), which makes the promise of probe true. The
@@ -51,6 +54,7 @@ func (b *barrier) lookWithin(ctx context.Context, limit time.Duration) (probe, p
 		p                  probe
 		position, snapshot string
 	)
+	p.asked = time.Now()
 	if err := b.conn.QueryRow(ctx, probeSQL).Scan(&p.at, &position, &snapshot); err != nil {
 		return p, postgres.Snapshot{}, fmt.Errorf("ask Postgres for its snapshot: %w", err)
 	}
@@ -59,6 +63,7 @@ func (b *barrier) lookWithin(ctx context.Context, limit time.Duration) (probe, p
 		return p, postgres.Snapshot{}, err
 	}
 	p.position = events.Position(b.wal.End(uint64(lsn)))
+	b.metrics.WALEnd(uint64(p.position))
 	s, err := postgres.ParseSnapshot(snapshot)
 	return p, s, err
 }

@@ -23,6 +23,7 @@ import (
 	"freshet/events"
 	"freshet/internal/network"
 	"freshet/internal/postgres"
+	"freshet/internal/telemetry"
 )
 
 // Config says what to stream, and where to.
@@ -40,6 +41,8 @@ type Config struct {
 	// Now is the clock of this machine; nil: time.Now. Only durations are measured by it: what the log says of times are those of the
 	// Postgres server, so that it does not matter whether it is right.
 	Now func() time.Time
+	// Metrics, if set, counts.
+	Metrics *telemetry.CDC
 	// OnStreaming, if set, is called when a session has joined the log and streams.
 	OnStreaming func()
 	// OnBarrierWait, if set, is told how long a batch had to wait for its visibility.
@@ -54,8 +57,9 @@ type CDC struct {
 	redefined      *redefined
 	walsender      walsender // the last one that was told to stream
 
-	mu   sync.Mutex
-	once bool // a session has streamed
+	mu     sync.Mutex
+	once   bool // a session has streamed
+	status status
 }
 
 // New checks the configuration.
@@ -106,6 +110,7 @@ func (c *CDC) Run(ctx context.Context) error {
 			retry = network.Backoff{}
 		}
 		pause := retry.Next()
+		c.status.enter(Retrying, "", err)
 		c.log.Warn("session ended; trying again", "error", err, "in", pause)
 		select {
 		case <-time.After(pause):
@@ -141,7 +146,8 @@ func lostRace(err error) bool {
 		errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
 }
 
-func (c *CDC) streaming() {
+func (c *CDC) streaming(session string) {
+	c.status.enter(Streaming, session, nil)
 	c.mu.Lock()
 	c.once = true
 	c.mu.Unlock()
@@ -154,6 +160,7 @@ func (c *CDC) waited(d time.Duration) {
 	if d > time.Second {
 		c.log.Warn("changes were committed long before they became visible (a synchronous standby that hangs?)", "waited", d)
 	}
+	c.cfg.Metrics.BarrierWaited(d)
 	if c.cfg.OnBarrierWait != nil {
 		c.cfg.OnBarrierWait(d)
 	}

@@ -51,6 +51,7 @@ type decoder struct {
 	// redefined is told the names of a table whose definition has changed; it does not block.
 	redefined func(tables ...events.Table)
 	log       *slog.Logger
+	tally     tally
 
 	relations map[uint32]*relation
 	inTx      bool
@@ -126,6 +127,7 @@ func (d *decoder) begin(m beginMessage) {
 
 func (d *decoder) commit(ctx context.Context, m commitMessage) error {
 	d.inTx = false
+	d.tally.flush()
 	return d.emit(ctx, item{body: d.builder.Flush(true), xid: d.xid, end: m.end})
 }
 
@@ -217,7 +219,9 @@ func (d *decoder) skipped() bool {
 }
 
 func (d *decoder) add(ctx context.Context, table events.Table, c *events.Change) error {
+	d.tally.add(table, c.Op)
 	if body := d.builder.Add(table, c); body != nil {
+		d.tally.flush()
 		return d.emit(ctx, item{body: body, xid: d.xid})
 	}
 	return nil

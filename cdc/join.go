@@ -153,31 +153,37 @@ type server struct {
 	flushed  events.Position
 }
 
-// gap compares what the three keepers of the past say and returns why the log cannot simply be continued, "" if it can.
-func gap(srv server, slot slotState, end streamEnd, c continuity) string {
+// loss is why the log begins anew.
+type loss struct {
+	label  string // one of a few words, for a metric
+	reason string // for people
+}
+
+// gap compares what the three keepers of the past say and returns why the log cannot simply be continued, no loss if it can.
+func gap(srv server, slot slotState, end streamEnd, c continuity) loss {
 	switch {
 	case !slot.exists:
-		return "the replication slot is new"
+		return loss{"slot-new", "the replication slot is new"}
 	case slot.lost:
-		return "the replication slot was invalidated: Postgres has removed WAL that it needed (max_slot_wal_keep_size)"
+		return loss{"slot-lost", "the replication slot was invalidated: Postgres has removed WAL that it needed (max_slot_wal_keep_size)"}
 	case end.sequence == 0:
-		return "the stream is new"
+		return loss{"stream-new", "the stream is new"}
 	case !end.known:
-		return "the stream's last message is gone (purged or expired)"
+		return loss{"stream-purged", "the stream's last message is gone (purged or expired)"}
 	case !c.found:
-		return "the database has no continuity record"
+		return loss{"no-record", "the database has no continuity record"}
 	case c.system != srv.system:
-		return "the database belongs to another Postgres cluster than the stream"
+		return loss{"other-cluster", "the database belongs to another Postgres cluster than the stream"}
 	case c.timeline != srv.timeline:
-		return fmt.Sprintf("Postgres was promoted or restored: timeline %d, was %d", srv.timeline, c.timeline)
+		return loss{"promoted", fmt.Sprintf("Postgres was promoted or restored: timeline %d, was %d", srv.timeline, c.timeline)}
 	case !c.unbroken:
-		return "Postgres has recovered from a crash, or from a copy of its storage: what could be seen before may be lost"
+		return loss{"crashed", "Postgres has recovered from a crash, or from a copy of its storage: what could be seen before may be lost"}
 	case end.session != c.session && end.session != c.previous:
-		return "the stream and the database are of different times (one of them was restored from a backup)"
+		return loss{"restored", "the stream and the database are of different times (one of them was restored from a backup)"}
 	case end.resume.position < slot.confirmed:
-		return fmt.Sprintf("the stream ends at %s, but the slot was confirmed up to %s", end.resume.position, slot.confirmed)
+		return loss{"stream-behind", fmt.Sprintf("the stream ends at %s, but the slot was confirmed up to %s", end.resume.position, slot.confirmed)}
 	case end.resume.position > srv.flushed:
-		return fmt.Sprintf("the stream ends at %s, but the server's WAL at %s", end.resume.position, srv.flushed)
+		return loss{"stream-ahead", fmt.Sprintf("the stream ends at %s, but the server's WAL at %s", end.resume.position, srv.flushed)}
 	}
-	return ""
+	return loss{}
 }

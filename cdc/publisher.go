@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"freshet/events"
+	"freshet/internal/telemetry"
 )
 
 const (
@@ -50,13 +52,17 @@ type publisher struct {
 	written  time.Time       // local time of the last watermark
 	probes   []probe         // ascending
 	reported events.Position // the position of the last watermark
-	stuck    events.Position // the position at the last idle tick that found Postgres ahead
+	// published, if not nil, is told reported.
+	published *atomic.Uint64
+	stuck     events.Position // the position at the last idle tick that found Postgres ahead
 	// open, if not 0, is the commit position of a transaction that is in the stream in part. There is no watermark within a
 	// transaction: the stream's last message must tell how much of it is there.
 	open events.Position
 
-	acks   chan sent
-	window *semaphore.Weighted
+	acks    chan sent
+	window  *semaphore.Weighted
+	metrics *telemetry.CDC
+	asked   time.Time // when at was asked for, by our own clock
 }
 
 // sent is a message that waits for its acknowledgement.
@@ -190,6 +196,9 @@ func (p *publisher) publishItem(ctx context.Context, it item, open events.Positi
 		if err := p.send(ctx, it.body.Message(p.source, p.session), 0); err != nil {
 			return err
 		}
+		if it.end != 0 {
+			p.metrics.Transaction()
+		}
 	}
 	if it.end > p.open {
 		p.open = 0
@@ -221,6 +230,7 @@ func (p *publisher) watermark(ctx context.Context) error {
 	}
 	done := 0
 	for done < len(p.probes) && p.probes[done].position <= p.position {
+		p.asked = p.probes[done].asked
 		p.at = p.probes[done].at // the newest, not the latest: the server's clock may have been set back
 		done++
 	}
@@ -230,7 +240,14 @@ func (p *publisher) watermark(ctx context.Context) error {
 		return err
 	}
 	p.written, p.reported = p.confirm.now(), p.position
-	return p.send(ctx, m, p.position)
+	if p.published != nil {
+		p.published.Store(uint64(p.reported))
+	}
+	if err := p.send(ctx, m, p.position); err != nil {
+		return err
+	}
+	p.metrics.Reached(uint64(p.position), p.asked)
+	return nil
 }
 
 // idle renews the time of the watermark. If Postgres is ahead of all that it has sent, twice in a row without progress, the
@@ -268,6 +285,7 @@ func (p *publisher) send(ctx context.Context, m *nats.Msg, watermark events.Posi
 		return fmt.Errorf("publish to %s: %w", m.Subject, err)
 	}
 	p.sequence++
+	p.metrics.Message(len(m.Data))
 	select {
 	case p.acks <- sent{future, p.sequence, size, watermark}:
 		return nil
@@ -320,5 +338,6 @@ func (p *publisher) first(ctx context.Context, m *nats.Msg) error {
 		return fmt.Errorf("publish the first message of the session: %w", err)
 	}
 	p.sequence = ack.Sequence
+	p.metrics.Message(len(m.Data))
 	return nil
 }

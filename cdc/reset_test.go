@@ -2,12 +2,16 @@ package cdc_test
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"freshet/events"
+	"freshet/internal/telemetry"
 	"freshet/internal/testenv"
 )
 
@@ -20,39 +24,40 @@ func TestResets(t *testing.T) {
 		name   string
 		lose   func(*testing.T, *harness)
 		reason string // "": no reset
+		label  string // the reason, for a metric
 	}{
-		{"nothing", func(*testing.T, *harness) {}, ""},
+		{"nothing", func(*testing.T, *harness) {}, "", ""},
 		{"slot dropped", func(t *testing.T, h *harness) {
 			h.db.Exec(t, "SELECT pg_drop_replication_slot($1)", h.cfg.Slot)
-		}, "the replication slot is new"},
+		}, "the replication slot is new", "slot-new"},
 		{"slot made again by hand", func(t *testing.T, h *harness) {
 			h.db.Exec(t, "SELECT pg_drop_replication_slot($1)", h.cfg.Slot)
 			h.db.Exec(t, "SELECT pg_create_logical_replication_slot($1, 'pgoutput')", h.cfg.Slot)
-		}, "but the slot was confirmed up to"},
+		}, "but the slot was confirmed up to", "stream-behind"},
 		{"slot advanced by hand", func(t *testing.T, h *harness) {
 			h.db.Exec(t, "SELECT pg_replication_slot_advance($1, pg_current_wal_flush_lsn())", h.cfg.Slot)
-		}, "but the slot was confirmed up to"},
+		}, "but the slot was confirmed up to", "stream-behind"},
 		{"stream deleted", func(t *testing.T, h *harness) {
 			require.NoError(t, h.js.DeleteStream(t.Context(), events.StreamName(source)))
-		}, "the stream is new"},
+		}, "the stream is new", "stream-new"},
 		{"stream purged", func(t *testing.T, h *harness) {
 			stream, err := h.js.Stream(t.Context(), events.StreamName(source))
 			require.NoError(t, err)
 			require.NoError(t, stream.Purge(t.Context()))
-		}, "the stream's last message is gone"},
+		}, "the stream's last message is gone", "stream-purged"},
 		{"last message deleted", func(t *testing.T, h *harness) {
 			stream, err := h.js.Stream(t.Context(), events.StreamName(source))
 			require.NoError(t, err)
 			require.NoError(t, stream.DeleteMsg(t.Context(), h.end(t)))
-		}, "the stream's last message is gone"},
+		}, "the stream's last message is gone", "stream-purged"},
 		{"continuity record deleted", func(t *testing.T, h *harness) {
 			h.db.Exec(t, "DELETE FROM freshet.continuity")
-		}, "the database has no continuity record"},
-		{"database from a backup", setContinuity("session = 'x', previous = 'y'"), "are of different times"},
-		{"the session before, when it did not publish", setContinuity("previous = session, session = 'x'"), ""},
-		{"another cluster", setContinuity("system_identifier = '1'"), "another Postgres cluster"},
-		{"another timeline", setContinuity("timeline = 7"), "promoted or restored"},
-		{"another source's record", setContinuity("source = 'other'"), "no continuity record"},
+		}, "the database has no continuity record", "no-record"},
+		{"database from a backup", setContinuity("session = 'x', previous = 'y'"), "are of different times", "restored"},
+		{"the session before, when it did not publish", setContinuity("previous = session, session = 'x'"), "", ""},
+		{"another cluster", setContinuity("system_identifier = '1'"), "another Postgres cluster", "other-cluster"},
+		{"another timeline", setContinuity("timeline = 7"), "promoted or restored", "promoted"},
+		{"another source's record", setContinuity("source = 'other'"), "no continuity record", "no-record"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := newHarness(t, testenv.Postgres(t))
@@ -75,7 +80,8 @@ func TestResets(t *testing.T) {
 				end = 0 // a new stream counts from the beginning, and may be longer than the old one was by the time it is read
 			}
 
-			h.start(t)
+			m := telemetry.NewCDC("test", time.Now)
+			h.start(t, measured(m))
 			h.db.Exec(t, "INSERT INTO t VALUES (3)")
 			var log logState
 			var got []string
@@ -85,11 +91,17 @@ func TestResets(t *testing.T) {
 				got = append(got, id.Value)
 			})
 			require.Contains(t, got, "3", "it goes on")
+			for series, n := range scrape(t, m.Handler()) {
+				if strings.HasPrefix(series, "freshet_cdc_resets_total") {
+					require.Equal(t, fmt.Sprintf("freshet_cdc_resets_total{reason=%q} 1", tt.label), fmt.Sprintf("%s %g", series, n))
+				}
+			}
 			if tt.reason == "" {
 				require.Empty(t, log.resets)
 				require.Equal(t, []string{"2", "3"}, got, "nothing was lost")
 				return
 			}
+			require.Contains(t, scrape(t, m.Handler()), fmt.Sprintf("freshet_cdc_resets_total{reason=%q}", tt.label))
 			require.Len(t, log.resets, 1)
 			require.Contains(t, log.resets[0], tt.reason)
 		})

@@ -38,7 +38,7 @@ type start struct {
 	srv       server
 	slot      slotState
 	end       streamEnd
-	reset     string // why the log begins anew; "" if it goes on
+	reset     loss // why the log begins anew; none if it goes on
 	confirmed events.Position
 }
 
@@ -50,7 +50,9 @@ func (c *CDC) session(ctx context.Context) error {
 		return err
 	}
 	c.log.Info("streaming", "session", s.id, "slot", c.cfg.Slot, "position", pub.position, "sequence", pub.sequence)
-	c.streaming()
+	c.streaming(s.id)
+	c.cfg.Metrics.Streaming(true)
+	defer c.cfg.Metrics.Streaming(false)
 	return s.stream(ctx, st, pub)
 }
 
@@ -72,8 +74,9 @@ func (s *session) begin(ctx context.Context) (st start, pub *publisher, err erro
 	pub = &publisher{
 		js: s.js, refused: s.refused, source: s.cfg.Source, session: s.id, sequence: st.end.sequence, at: st.end.at,
 		timeline: uint32(st.srv.timeline), position: st.end.resume.position,
-		barrier: &barrier{conn: s.sql, wal: s.wal, waited: s.waited},
-		confirm: newConfirmer(st.confirmed, s.cfg.NATSSyncInterval),
+		barrier: &barrier{conn: s.sql, wal: s.wal, waited: s.waited, metrics: s.cfg.Metrics},
+		confirm: newConfirmer(st.confirmed, s.cfg.NATSSyncInterval), published: &s.status.published,
+		metrics: s.cfg.Metrics,
 	}
 	if st.end.resume.skip > 0 {
 		pub.open = pub.position
@@ -110,7 +113,7 @@ func (s *session) open(ctx context.Context) (start, error) {
 		return st, err
 	}
 	st.confirmed = st.slot.confirmed
-	if st.reset = gap(st.srv, st.slot, st.end, record); st.reset != "" {
+	if st.reset = gap(st.srv, st.slot, st.end, record); st.reset != (loss{}) {
 		if err := s.beginAnew(ctx, &st); err != nil {
 			return st, err
 		}
@@ -169,7 +172,7 @@ func (s *session) announce(ctx context.Context, st start, pub *publisher) error 
 		return err
 	}
 	pub.remember(probe)
-	if st.reset == "" {
+	if st.reset == (loss{}) {
 		if err := writeContinuity(ctx, s.sql, s.cfg.Source, record); err != nil {
 			return err
 		}
@@ -186,10 +189,10 @@ func (s *session) announce(ctx context.Context, st start, pub *publisher) error 
 	if st.end.sequence == 0 && !st.slot.exists {
 		s.log.Info("the log begins", "position", pub.position)
 	} else {
-		s.log.Error("RESET: the log begins anew, caches clear everything", "reason", st.reset, "position", pub.position)
+		s.log.Error("RESET: the log begins anew, caches clear everything", "reason", st.reset.reason, "position", pub.position)
 	}
 	m, err := events.Reset{
-		Source: s.cfg.Source, Reason: st.reset, Timeline: pub.timeline, Position: pub.position, At: probe.at,
+		Source: s.cfg.Source, Reason: st.reset.reason, Timeline: pub.timeline, Position: pub.position, At: probe.at,
 	}.Message(s.id)
 	if err != nil {
 		return err
@@ -197,6 +200,7 @@ func (s *session) announce(ctx context.Context, st start, pub *publisher) error 
 	if err := pub.first(ctx, m); err != nil {
 		return err
 	}
+	s.cfg.Metrics.Reset(st.reset.label)
 	record.previous = ""
 	if err := writeContinuity(ctx, s.sql, s.cfg.Source, record); err != nil {
 		return err
@@ -244,7 +248,7 @@ func (s *session) decodeAll(ctx context.Context, resume resumePoint, recv *recei
 	}
 	d := &decoder{
 		builder: events.Builder{Source: s.cfg.Source}, resume: resume, relations: map[uint32]*relation{},
-		describe: s.describe, emit: emit, redefined: s.redefined.add, log: s.log,
+		describe: s.describe, emit: emit, redefined: s.redefined.add, log: s.log, tally: tally{metrics: s.cfg.Metrics},
 	}
 	for m := range recv.out {
 		var err error

@@ -77,6 +77,7 @@ func (s *session) awaitSlot(ctx context.Context) (slotState, error) {
 			}
 		}
 		if looks == 2 && !ours {
+			s.status.enter(StandingBy, "", nil)
 			s.log.Info("another cdc holds the replication slot; standing by to take over", "slot", s.cfg.Slot, "pid", slot.pid)
 		}
 		select {

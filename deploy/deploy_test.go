@@ -218,6 +218,19 @@ func TestComposeAgreesOnTheAPIsPort(t *testing.T) {
 	assert.Equal(t, []string{"CMD", program, "health"}, api.Healthcheck.Test)
 }
 
+// The others are asked on the port that they serve; each check is a command that exists.
+func TestComposeChecksTheHealthOfEachProcess(t *testing.T) {
+	services := readCompose(t).Services
+	for name, variable := range map[string]string{"cdc": "FRESHET_CDC_HTTP_ADDR", "invalidator": "FRESHET_INVALIDATOR_HTTP_ADDR"} {
+		s := services[name]
+		require.NotNil(t, s.Healthcheck)
+		assert.Equal(t, []string{"CMD", program, "health", "--" + name}, s.Healthcheck.Test)
+		assert.Regexp(t, `^0\.0\.0\.0:\d+$`, s.Environment[variable], "other containers scrape it")
+		assert.Empty(t, s.Ports)
+		checkCommand(t, s.Healthcheck.Test[2:], map[string]string{variable: ""})
+	}
+}
+
 // TestSettingsAcceptWhatComposeGives puts each of our services' variables to the
 // settings themselves.
 func TestSettingsAcceptWhatComposeGives(t *testing.T) {

@@ -140,7 +140,7 @@ func checkSettings(lookup func(string) (string, bool)) error {
 	s := config.New(pflag.NewFlagSet("compose", pflag.ContinueOnError), lookup)
 	for _, group := range []interface{ Register(*config.Set) }{
 		&config.Database{Optional: true}, &config.Redis{}, &config.NATS{}, &config.Log{},
-		&config.Source{}, &config.CDC{}, &config.API{Example: true},
+		&config.Source{}, &config.CDC{}, &config.Invalidator{}, &config.API{Example: true}, &config.Health{},
 	} {
 		group.Register(s)
 	}

@@ -1,9 +1,10 @@
 #!/bin/sh
 # Makes sure that what Freshet's build, tests and `freshet dev` need is on this
 # machine: a new enough Go, a C compiler, Postgres' server programs, and a Redis or
-# Valkey server.
+# Valkey server. With the argument "tests" also a Chromium, in which the page is
+# tested; nothing else needs one.
 #
-# Postgres and Redis are installed with apt where that needs no password; anything
+# Postgres, Redis and Chromium are installed with apt where that needs no password; anything
 # else that is missing is named in one message, and the exit status is 1. With
 # nothing to do it prints nothing. It starts no service and leaves none enabled
 # that was not there before: Freshet runs servers of its own, on its own ports.
@@ -26,6 +27,9 @@ has_postgres() {
     done
     return 1
 }
+
+# has_browser: is there one where the tests look?
+has_browser() { has chromium || has chromium-browser || has google-chrome || has google-chrome-stable; }
 
 has_redis() { has redis-server || has valkey-server; }
 
@@ -53,6 +57,7 @@ find_missing() {
     has_compiler || missing="$missing gcc"
     has_postgres || missing="$missing postgres"
     has_redis || missing="$missing redis"
+    [ "$tests" = no ] || has_browser || missing="$missing chromium"
 }
 
 # lacks WORD: is it in $missing?
@@ -113,6 +118,7 @@ can_install() {
     case $1 in
     postgres) lacks postgres && [ -z "${FRESHET_PG_BIN:-}" ] ;;
     redis) lacks redis ;;
+    chromium) lacks chromium ;;
     *) return 1 ;;
     esac
 }
@@ -139,6 +145,11 @@ install_with_apt() {
             packages="$packages valkey-server"
         fi
     fi
+    # Ubuntu has no such package that works without snap; then explain says what to do.
+    if can_install chromium && apt-cache policy chromium 2>/dev/null | grep -q 'Candidate: [0-9]'; then
+        packages="$packages chromium"
+    fi
+    [ -n "$packages" ] || return 0
     echo "setup: installing with apt:$packages" >&2
 
     before=
@@ -188,6 +199,11 @@ explain() {
         fi
     fi
     if lacks redis; then apt="$apt redis-server" dnf="$dnf valkey" brew="$brew valkey"; fi
+    if lacks chromium; then
+        apt="$apt chromium" dnf="$dnf chromium"
+        other="$other
+  Chromium on macOS: brew install --cask chromium"
+    fi
 
     {
         echo "setup: missing:$missing. Please install:"
@@ -203,9 +219,11 @@ explain() {
     exit 1
 }
 
+tests=no
+[ "${1:-}" != tests ] || tests=yes
 find_missing
 [ -n "$missing" ] || exit 0
-if can_install postgres || can_install redis; then
+if can_install postgres || can_install redis || can_install chromium; then
     if has apt-get && may_be_root; then
         install_with_apt
         find_missing

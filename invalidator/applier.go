@@ -76,6 +76,9 @@ func (a *applier) apply(ctx context.Context, batch []jetstream.Msg) error {
 	before := a.received
 	for {
 		err := a.applyOnce(ctx, batch)
+		if err == nil {
+			a.status.applied(a.state)
+		}
 		if !errors.Is(err, errMoved) {
 			return err
 		}
@@ -127,6 +130,8 @@ type step struct {
 	next     cache.State
 	clear    *clearing
 	restart  string // the reason for a new chain
+	tally    tally
+	watched  watched
 }
 
 func (a *applier) newStep() *step {
@@ -156,10 +161,12 @@ func (a *applier) add(ctx context.Context, s *step, m jetstream.Msg) error {
 	}
 	switch kind {
 	case events.KindChange:
+		s.tally.pending = meta.NumPending
 		err = a.change(ctx, s, m, sequence)
 	case events.KindWatermark:
 		var w *events.Watermark
 		if w, err = events.DecodeWatermark(m.Data()); err == nil {
+			s.tally.at, s.tally.pending = w.At, meta.NumPending
 			s.next.Mark = cache.Mark{Timeline: w.Timeline, Position: w.Position}
 			if !w.At.IsZero() { // the newest, not the latest: the server's clock may have been set back
 				s.next.At = w.At
@@ -211,11 +218,15 @@ func (a *applier) change(ctx context.Context, s *step, m jetstream.Msg, sequence
 		return &decodeError{sequence, err}
 	}
 	if m.Subject() == a.registry {
+		s.tally.count(c, false)
 		// Rule 5: shapes ride the log. The table is at least as new as the message.
 		a.matcher.interrupt(c, s.clear)
 		return a.reload(ctx, s)
 	}
+	before := s.clear.found
 	a.matcher.match(c, s.clear)
+	s.tally.count(c, s.clear.found != before)
+	a.live.note(&s.watched, a.matcher, c)
 	return nil
 }
 
@@ -241,14 +252,19 @@ func (a *applier) store(ctx context.Context, s *step) error {
 			b.Retire = append(b.Retire, name)
 		}
 	}
-	cleared, ok, err := a.cfg.Store.Apply(ctx, a.state, b)
+	began := time.Now()
+	cleared, ok, err := a.cfg.Store.ApplyByTable(ctx, a.state, b)
 	if err != nil {
 		return err
 	}
 	if !ok {
+		a.cfg.Metrics.ChainBroke()
 		return errMoved
 	}
+	a.measure(s, cleared, time.Since(began))
+	a.touched(b.Clear)
 	a.stored(b)
+	a.live.applied(&s.watched, a.state, cleared)
 	for table := range s.clear.sweep {
 		a.requestSweep(cache.NewShape(table[0], table[1]).Tag().Name)
 	}
@@ -268,6 +284,7 @@ func (a *applier) stored(b cache.Batch) {
 	}
 	a.state = b.Next
 	a.state.Generations = generations
+	a.cfg.Metrics.Watermark(a.state.At)
 	if a.cfg.OnApplied != nil {
 		a.cfg.OnApplied(a.state)
 	}
@@ -283,6 +300,7 @@ func (a *applier) restart(ctx context.Context, s *step) error {
 	} else {
 		a.log.Info("the log begins", "sequence", s.next.Sequence)
 	}
-	a.began(s.restart)
+	s.tally.report(a.cfg.Metrics)
+	a.began(clearReset, s.restart)
 	return nil
 }

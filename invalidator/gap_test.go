@@ -366,7 +366,7 @@ func TestStreamReplacedAfterTheChainBegan(t *testing.T) {
 	}
 	cfg := r.config()
 	a := &applier{Invalidator: New(cfg), registry: events.ChangeSubject(source, cache.RegistrySchema, cache.RegistryTable)}
-	require.NoError(t, a.begin(t.Context(), "test"))
+	require.NoError(t, a.begin(t.Context(), clearGap, "test"))
 	at := r.last
 	r.recreate()
 	r.session = "s2"

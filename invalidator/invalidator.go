@@ -18,7 +18,9 @@ import (
 
 	"freshet/cache"
 	"freshet/events"
+	"freshet/internal/heavy"
 	"freshet/internal/network"
+	"freshet/internal/telemetry"
 )
 
 // Config says which log is applied to which cache.
@@ -29,6 +31,10 @@ type Config struct {
 	// Ready lists the shapes that are ready; see cache.Registry.
 	Ready func(ctx context.Context) ([]cache.Shape, error)
 	Log   *slog.Logger
+	// Metrics, if set, counts.
+	Metrics *telemetry.Invalidator
+	// Verified, if set, has the counters of an auditor in the same process, for the status.
+	Verified func() *cache.VerifyStatus
 	// OnApplied, if set, is called with each state that was stored.
 	OnApplied func(cache.State)
 	// OnBegin, if set, is called when everything was cleared, with the reason.
@@ -37,10 +43,13 @@ type Config struct {
 
 // Invalidator is the process. Make it with New, run it once.
 type Invalidator struct {
-	cfg   Config
-	log   *slog.Logger
-	once  bool // it has applied something
-	sweep chan string
+	cfg    Config
+	log    *slog.Logger
+	once   bool // it has applied something
+	sweep  chan string
+	status status
+	live   *live
+	tags   *heavy.Sketch // of those that changes touch
 }
 
 // New returns an Invalidator.
@@ -49,7 +58,7 @@ func New(cfg Config) *Invalidator {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	// The sweeper is a convenience; what does not fit into its queue stays until it expires.
-	return &Invalidator{cfg: cfg, log: cfg.Log.With("component", "invalidator", "source", cfg.Source), sweep: make(chan string, 16)}
+	return &Invalidator{cfg: cfg, log: cfg.Log.With("component", "invalidator", "source", cfg.Source), sweep: make(chan string, 16), live: newLive(cfg.Store, cfg.Metrics.Now), tags: newTags()}
 }
 
 // quietLife is how long a session must have lived for its end to be the first failure, and not the next one.
@@ -92,6 +101,8 @@ func (e *decodeError) Unwrap() error { return e.err }
 func (v *Invalidator) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return v.sweepAll(ctx) })
+	g.Go(func() error { return v.live.run(ctx) })
+	g.Go(func() error { return v.tellStatus(ctx) })
 	g.Go(func() error { return v.run(ctx) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -115,6 +126,7 @@ func (v *Invalidator) run(ctx context.Context) error {
 		if errors.As(err, &decode) || !v.once && !errors.Is(err, errNoStream) {
 			return fmt.Errorf("invalidator: %w", err)
 		}
+		v.status.failed(err)
 		if time.Since(began) > quietLife {
 			retry = network.Backoff{}
 		}
@@ -165,13 +177,13 @@ func (v *Invalidator) applyLog(ctx context.Context) error {
 		err = a.load(ctx)
 	} else {
 		a.state = cache.State{}
-		err = a.begin(ctx, "there is no watermark")
+		err = a.begin(ctx, clearNoWatermark, "there is no watermark")
 	}
 	for err == nil {
 		v.once = true
 		err = a.consume(ctx)
 		if gap, ok := errors.AsType[*gapError](err); ok {
-			err = a.begin(ctx, gap.reason)
+			err = a.begin(ctx, clearGap, gap.reason)
 		}
 	}
 	return err
@@ -179,7 +191,7 @@ func (v *Invalidator) applyLog(ctx context.Context) error {
 
 // begin clears everything and goes on from the end of the stream. Readers that fill from Postgres after this see whatever the log
 // said before.
-func (a *applier) begin(ctx context.Context, reason string) error {
+func (a *applier) begin(ctx context.Context, label, reason string) error {
 	// The place in the log first: whatever stands before it is visible to the SELECT of load (rule 1; cache/model: placeFirst).
 	session, sequence, err := a.beginning(ctx)
 	if err != nil {
@@ -189,7 +201,7 @@ func (a *applier) begin(ctx context.Context, reason string) error {
 		return err
 	}
 	a.log.Info("everything cleared, a new chain begins", "reason", reason, "sequence", sequence)
-	a.began(reason)
+	a.began(label, reason)
 	return nil
 }
 
@@ -209,13 +221,16 @@ func (a *applier) newChain(ctx context.Context, next cache.State) error {
 		return err
 	}
 	if !ok {
+		a.cfg.Metrics.ChainBroke()
 		return errMoved
 	}
 	a.state = next
 	return nil
 }
 
-func (a *applier) began(reason string) {
+func (a *applier) began(label, reason string) {
+	a.cfg.Metrics.ClearedAll(label)
+	a.live.cleared(a.state, reason)
 	if a.cfg.OnBegin != nil {
 		a.cfg.OnBegin(reason)
 	}

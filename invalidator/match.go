@@ -35,10 +35,16 @@ type clearing struct {
 	shapes map[string]cache.Shape
 	// sweep are the tables of which nothing is left.
 	sweep map[[2]string]bool
+	// found counts tags and shapes as they are found, the same one again and again.
+	found int
+	// matched is how many changes of each table belong to a shape.
+	matched map[[2]string]int
 }
 
 func newClearing() *clearing {
-	return &clearing{tags: map[string]cache.Tag{}, shapes: map[string]cache.Shape{}, sweep: map[[2]string]bool{}}
+	return &clearing{
+		tags: map[string]cache.Tag{}, shapes: map[string]cache.Shape{}, sweep: map[[2]string]bool{}, matched: map[[2]string]int{},
+	}
 }
 
 var catalogName = cache.CatalogShape.String()
@@ -46,14 +52,22 @@ var catalogName = cache.CatalogShape.String()
 // match adds what a message clears: the tags of each change's old row and of its new row.
 func (m *matcher) match(msg *events.Changes, c *clearing) {
 	t := m.byTable[[2]string{msg.Schema, msg.Table}]
+	matched := 0
 	for i := range msg.Changes {
 		change := &msg.Changes[i]
 		if change.Op == events.Define { // also of what no shape is of: a view that a query reads
 			c.shapes[catalogName] = cache.CatalogShape
 		}
 		if t != nil {
+			before := c.found
 			t.match(change, c)
+			if c.found != before {
+				matched++
+			}
 		}
+	}
+	if matched > 0 {
+		c.matched[t.name] += matched
 	}
 }
 
@@ -185,6 +199,7 @@ func (t *tableMatcher) all(c *clearing) {
 	for i := range t.shapes {
 		c.shapes[t.shapes[i].name] = t.shapes[i].Shape
 	}
+	c.found++
 	c.sweep[t.name] = true
 }
 
@@ -237,6 +252,7 @@ func (t *tableMatcher) tag(s *tableShape, row events.Row, at []int, c *clearing)
 	for i, k := range s.pins {
 		if at[k] < 0 {
 			c.shapes[s.name] = s.Shape
+			c.found++
 			return
 		}
 		field := &row[at[k]]
@@ -246,6 +262,7 @@ func (t *tableMatcher) tag(s *tableShape, row events.Row, at []int, c *clearing)
 	if null {
 		return
 	}
+	c.found++
 	t.buf = s.names.Append(t.buf[:0], values)
 	if _, there := c.tags[string(t.buf)]; !there {
 		name := string(t.buf)

@@ -13,6 +13,7 @@ import (
 	"freshet/cache"
 	"freshet/example"
 	"freshet/internal/config"
+	"freshet/internal/health"
 	"freshet/internal/postgres"
 	"freshet/query"
 )
@@ -23,6 +24,7 @@ func apiCommand() *cobra.Command {
 		redis  config.Redis
 		source config.Source
 		c      config.API
+		health config.Health
 		log    config.Log
 	)
 	cmd := &cobra.Command{
@@ -33,12 +35,12 @@ func apiCommand() *cobra.Command {
 Without Redis, cdc or the invalidator reads are answered by Postgres: slower, never stale.`,
 	}
 	return withSettings(cmd, func(cmd *cobra.Command, _ *config.Set) error {
-		return unlessStopped(cmd.Context(), runAPI(cmd.Context(), db, redis, source, c, log.Logger(cmd.ErrOrStderr()), nil))
-	}, &db, &redis, &source, &c, &log)
+		return unlessStopped(cmd.Context(), runAPI(cmd.Context(), db, redis, source, c, health, log.Logger(cmd.ErrOrStderr()), nil))
+	}, &db, &redis, &source, &c, &health, &log)
 }
 
 // runAPI serves until ctx ends. listening, if not nil, is called with the URL once requests are accepted.
-func runAPI(ctx context.Context, db config.Database, redis config.Redis, source config.Source, c config.API,
+func runAPI(ctx context.Context, db config.Database, redis config.Redis, source config.Source, c config.API, h config.Health,
 	log *slog.Logger, listening func(url string),
 ) error {
 	queries, err := loadQueries(c)
@@ -61,7 +63,8 @@ func runAPI(ctx context.Context, db config.Database, redis config.Redis, source 
 		PositionCookie: c.PositionCookie, MaxWaiting: c.MaxWaiting,
 		ConnectionTimeout: db.ConnectionTimeout, CommandTimeout: db.CommandTimeout,
 		BodyLimit: c.BodyLimit, RequestTimeout: c.RequestTimeout, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout,
-		Version: version, Log: log,
+		HealthInterval: h.Interval, HealthOpen: h.Open, Slot: h.SlotName, Secrets: health.SecretsOf(redis.URL),
+		Version: version, Unmeasured: !c.Telemetry, Log: log,
 	})
 	if c.Example && postgres.IsCode(err, "42P01") { // undefined_table
 		return fmt.Errorf("%w\n(the example's tables are made by `freshet migrate up --example`)", err)

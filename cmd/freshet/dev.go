@@ -31,12 +31,16 @@ type devSettings struct {
 	nats   config.NATS
 	source config.Source
 	cdc    config.CDC
+	inv    config.Invalidator
 	api    config.API
+	health config.Health
 	dev    config.Dev
 	log    config.Log
 
 	// given tells which of the servers are somebody else's.
 	givenDatabase, givenRedis, givenNATS bool
+	// cdcOps and invOps say where cdc and the invalidator serve their health and metrics.
+	cdcOps, invOps ops
 }
 
 func devCommand() *cobra.Command {
@@ -55,11 +59,12 @@ example is created, and --queries names the folder of your own SQL files.`,
 		s.givenDatabase = set.Given("DATABASE_URL") && !ours(s.db.URL, s.dev.PostgresPort)
 		s.givenRedis = set.Given("REDIS_URL") && !ours(s.redis.URL, s.dev.RedisPort) || set.Given("REDIS_HOST")
 		s.givenNATS = set.Given("NATS_URL") && !ours(s.nats.URL, s.dev.NATSPort)
+		s.cdcOps, s.invOps = cdcOps(s.cdc, set), invalidatorOps(s.inv, set)
 		if !s.givenNATS && !set.Given("FRESHET_NATS_SYNC_INTERVAL") {
 			s.cdc.NATSSyncInterval = devSyncInterval
 		}
 		return s.run(cmd.Context(), cmd.OutOrStdout(), s.log.Logger(cmd.ErrOrStderr()))
-	}, &s.db, &s.redis, &s.nats, &s.source, &s.cdc, &s.api, &s.dev, &s.log)
+	}, &s.db, &s.redis, &s.nats, &s.source, &s.cdc, &s.inv, &s.api, &s.health, &s.dev, &s.log)
 }
 
 // ours tells whether a URL is that of the server which dev would start: a shell that has read dev.env still has it.
@@ -126,7 +131,7 @@ func ignoreCanceled(ctx context.Context, err error) error {
 func (s *devSettings) startProcesses(ctx context.Context, r *running, log *slog.Logger) (url string, err error) {
 	streaming := make(chan struct{}, 1)
 	r.start("cdc", func(ctx context.Context) error {
-		return runCDC(ctx, s.db, s.nats, s.cdc, log, func() { notify(streaming) })
+		return unlessStopped(ctx, runCDC(ctx, s.db, s.nats, s.cdc, s.health, s.cdcOps, log, func() { notify(streaming) }))
 	})
 	if err := r.await(ctx, streaming); err != nil {
 		return "", err
@@ -134,7 +139,7 @@ func (s *devSettings) startProcesses(ctx context.Context, r *running, log *slog.
 	states := make(chan struct{}, 1)
 	shapes := make(chan struct{}, 1)
 	r.start("invalidator", func(ctx context.Context) error {
-		return runInvalidator(ctx, s.db, s.redis, s.nats, s.source, log, func(state cache.State) {
+		return runInvalidator(ctx, s.db, s.redis, s.nats, s.source, s.health, s.invOps, log, func(state cache.State) {
 			notify(states)
 			if len(state.Generations) > 1 && !state.At.IsZero() { // one is that of the definitions
 				notify(shapes)
@@ -146,7 +151,7 @@ func (s *devSettings) startProcesses(ctx context.Context, r *running, log *slog.
 	}
 	listening := make(chan struct{}, 1)
 	r.start("api", func(ctx context.Context) error {
-		return runAPI(ctx, s.db, s.redis, s.source, s.api, log, func(at string) {
+		return runAPI(ctx, s.db, s.redis, s.source, s.api, s.health, log, func(at string) {
 			url = at
 			notify(listening)
 		})
@@ -208,6 +213,7 @@ func (s *devSettings) secrets() (err error) {
 	if s.api.AdminToken == "" {
 		s.api.AdminToken, err = s.secret("admin.token")
 	}
+	s.health.AdminToken = s.api.AdminToken
 	return err
 }
 
@@ -260,6 +266,7 @@ func (s *devSettings) banner(out io.Writer, envFile, url string, took time.Durat
 			envFile = relative
 		}
 	}
+	fmt.Fprintf(out, "\n  watch    %s/ui, with the token: $FRESHET_ADMIN_TOKEN; or: freshet top", url)
 	fmt.Fprintf(out, "\n  shell    source %s\n  stop     Ctrl-C\n\n", envFile)
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
@@ -11,7 +12,9 @@ import (
 
 	"freshet/cache"
 	"freshet/internal/config"
+	"freshet/internal/health"
 	"freshet/internal/postgres"
+	"freshet/internal/telemetry"
 	"freshet/invalidator"
 )
 
@@ -21,6 +24,8 @@ func invalidatorCommand() *cobra.Command {
 		redis  config.Redis
 		nats   config.NATS
 		source config.Source
+		inv    config.Invalidator
+		health config.Health
 		verify config.Verify
 		log    config.Log
 	)
@@ -34,23 +39,33 @@ Postgres is asked only for the list of shapes, at the start and when it changes.
 With --verify-rate it also does, all the time, what ` + "`freshet verify`" + ` does: it needs the api's --queries then. A stale entry is one line
 of the level ERROR, and each minute has a summary of the level INFO.`,
 	}
-	return withSettings(cmd, func(cmd *cobra.Command, _ *config.Set) error {
+	return withSettings(cmd, func(cmd *cobra.Command, set *config.Set) error {
 		logger := log.Logger(cmd.ErrOrStderr())
 		g, ctx := errgroup.WithContext(cmd.Context())
-		g.Go(func() error { return runInvalidator(ctx, db, redis, nats, source, logger, nil) })
+		g.Go(func() error {
+			return runInvalidator(ctx, db, redis, nats, source, health, invalidatorOps(inv, set), logger, nil)
+		})
 		if verify.Rate > 0 {
 			g.Go(func() error { return verifyInBackground(ctx, db, redis, source, verify, logger) })
 		}
 		return unlessStopped(cmd.Context(), g.Wait())
-	}, &db, &redis, &nats, &source, &verify, &log)
+	}, &db, &redis, &nats, &source, &inv, &health, &verify, &log)
+}
+
+// invalidatorOps says where the invalidator serves its health and metrics.
+func invalidatorOps(i config.Invalidator, set *config.Set) ops {
+	return ops{
+		addr: i.HTTPAddr, given: set.Given("FRESHET_INVALIDATOR_HTTP_ADDR"),
+		setting: "--invalidator-http-addr or FRESHET_INVALIDATOR_HTTP_ADDR",
+	}
 }
 
 // invalidatorConnections bounds the pool: a question now and then.
 const invalidatorConnections = 2
 
-// runInvalidator runs until ctx ends. applied, if not nil, is called with each state that was stored.
+// runInvalidator runs until ctx ends. onApplied, if not nil, is called with each state that was stored.
 func runInvalidator(ctx context.Context, db config.Database, redis config.Redis, nats config.NATS, source config.Source,
-	log *slog.Logger, applied func(cache.State),
+	h config.Health, o ops, log *slog.Logger, onApplied func(cache.State),
 ) error {
 	db.MinConnections, db.MaxConnections = 0, min(db.MaxConnections, invalidatorConnections)
 	pool, err := postgres.NewPool(ctx, db, "freshet invalidator "+source.Name)
@@ -73,8 +88,24 @@ func runInvalidator(ctx context.Context, db config.Database, redis config.Redis,
 		return fmt.Errorf("use JetStream: %w", err)
 	}
 	registry := &cache.Registry{Pool: pool, Publication: source.Publication, Log: log}
-	return invalidator.New(invalidator.Config{
-		Source: source.Name, JetStream: js, Store: cache.NewRedis(client, cache.DefaultPrefix),
-		Ready: registry.Ready, Log: log, OnApplied: applied,
-	}).Run(ctx)
+	store := cache.NewRedis(client, cache.DefaultPrefix)
+	clock, err := cache.NewClock(ctx, func(ctx context.Context) (now time.Time, err error) {
+		err = pool.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&now)
+		return now, err
+	})
+	if err != nil {
+		return err
+	}
+	metrics := telemetry.NewInvalidator(version, clock.Now)
+	v := invalidator.New(invalidator.Config{
+		Source: source.Name, JetStream: js, Store: store, Ready: registry.Ready, Log: log, Metrics: metrics, OnApplied: onApplied,
+	})
+	parts := monitored{
+		process: "invalidator", health: h, source: source.Name, secrets: health.SecretsOf(db.URL, redis.URL, nats.URL),
+		pool: pool, nats: conn, js: js,
+	}
+	monitor := parts.monitor(invalidatorReady(ctx, v.Status), clock, nil, checkInvalidator(v.Status),
+		health.Redis(store), health.WatermarkOf(store, clock.Now, appliedWithin),
+		health.ConsumerOf(js, source.Name, applied(v.Status), appliedWithin))
+	return runWithHealth(ctx, v.Run, monitor, o, log, route{"GET /metrics", metrics.Handler()})
 }

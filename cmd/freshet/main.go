@@ -25,7 +25,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the program: its result is the exit status, 0 or 1.
+// run is the program: its result is the exit status, 0 or 1; 2 if a command says so (exitStatus).
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use:   "freshet",
@@ -46,13 +46,13 @@ Every setting is a flag and an environment variable; the flag wins.`,
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(devCommand(), apiCommand(), cdcCommand(), invalidatorCommand(), migrateCommand(), checkCommand(), whyCommand(), verifyCommand(), waitCommand(), healthCommand(), versionCommand())
+	root.AddCommand(devCommand(), apiCommand(), cdcCommand(), invalidatorCommand(), migrateCommand(), checkCommand(), whyCommand(), verifyCommand(), loadCommand(), topCommand(), waitCommand(), healthCommand(), versionCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(stderr, "freshet:", message(err))
 		if _, ok := errors.AsType[*config.Error](err); ok {
 			fmt.Fprintln(stderr, "Run the command with --help to see every setting.")
 		}
-		return 1
+		return exitStatus(err)
 	}
 	return 0
 }

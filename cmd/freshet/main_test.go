@@ -165,7 +165,7 @@ func TestHelp(t *testing.T) {
 		"migrate up":     {"--example", "$DATABASE_URL"},
 		"migrate down":   {"--example"},
 		"migrate status": {"--example"},
-		"health":         {"--http-addr"},
+		"health":         {"--http-addr", "--cdc", "--invalidator", "--url", "--detailed", "$FRESHET_CDC_HTTP_ADDR"},
 		"version":        {"Print the version"},
 	} {
 		t.Run(command, func(t *testing.T) {

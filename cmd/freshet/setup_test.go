@@ -29,7 +29,8 @@ func newBackends(t *testing.T, db *testenv.Database) *backends {
 	// A source of its own: slots have one name in the whole cluster, which the tests share.
 	b.env = []string{
 		"DATABASE_URL=" + db.URL, "REDIS_URL=" + b.redis.URL, "NATS_URL=" + b.nats.URL, "FRESHET_SOURCE=" + sourceName(db),
-		"FRESHET_HTTP_ADDR=127.0.0.1:0", "FRESHET_NATS_SYNC_INTERVAL=1s", "FRESHET_ADMIN_TOKEN=a-token", "DB_MIN_CONNECTIONS=0",
+		"FRESHET_HTTP_ADDR=127.0.0.1:0", "FRESHET_CDC_HTTP_ADDR=127.0.0.1:0", "FRESHET_INVALIDATOR_HTTP_ADDR=127.0.0.1:0",
+		"FRESHET_NATS_SYNC_INTERVAL=1s", "FRESHET_ADMIN_TOKEN=a-token", "DB_MIN_CONNECTIONS=0",
 	}
 	return b
 }

@@ -28,6 +28,8 @@ type API struct {
 	// DrainDelay is how long a process that is told to stop says so (at /health/ready) and still serves.
 	DrainDelay   time.Duration
 	DrainTimeout time.Duration // for requests in progress when the process is told to stop
+
+	Telemetry bool // measure requests and serve /metrics; false only to find out what that costs
 }
 
 // Register adds the settings to s.
@@ -38,9 +40,7 @@ func (a *API) Register(s *Set) {
 		"folder of the SQL files to serve", Validate("the path of a folder", isFolder))
 	s.Bool(&a.Example, "example", "FRESHET_EXAMPLE", a.Example,
 		"serve the example application's queries")
-	s.String(&a.AdminToken, "admin-token", "FRESHET_ADMIN_TOKEN", "",
-		"bearer token of writes and admin calls; without one they are refused", Secret(),
-		Validate("a token of visible ASCII characters", isBearerToken))
+	RegisterAdminToken(s, &a.AdminToken)
 	registerMaxStaleness(s, &a.MaxStaleness)
 	s.Bool(&a.PositionCookie, "position-cookie", "FRESHET_POSITION_COOKIE", false,
 		"keep the position of a browser's writes in a cookie, so that its reads see them")
@@ -54,6 +54,7 @@ func (a *API) Register(s *Set) {
 		"time to go on serving when stopping, so that load balancers, who see /health/ready fail, send nothing more")
 	s.Duration(&a.DrainTimeout, "drain-timeout", "FRESHET_DRAIN_TIMEOUT", 10*time.Second,
 		"time for requests in progress to finish when stopping")
+	s.Bool(&a.Telemetry, "telemetry", "FRESHET_TELEMETRY", true, "measure requests, and serve /metrics", Hidden())
 	s.Rule("at least one of them, or there is nothing to serve",
 		func() bool { return a.QueriesDir != "" || a.Example },
 		"FRESHET_QUERIES", "FRESHET_EXAMPLE")

@@ -17,15 +17,20 @@ type CDC struct {
 	Retention time.Duration // how long the stream keeps messages
 	MaxBytes  int64         // the stream's size limit; 0: none
 	Replicas  int           // the stream's copies in a NATS cluster
+
+	HTTPAddr string // where health and metrics are served; Off: nowhere
+}
+
+// RegisterAddr adds the address of health and metrics alone, for whoever asks for them.
+func (c *CDC) RegisterAddr(s *Set) {
+	registerOpsAddr(s, &c.HTTPAddr, "cdc", "FRESHET_CDC_HTTP_ADDR", "127.0.0.1:8081")
 }
 
 // Register adds the settings to s.
 func (c *CDC) Register(s *Set) {
 	registerSource(s, &c.Source)
 	registerPublication(s, &c.Publication, &c.Source)
-	s.String(&c.SlotName, "slot", "FRESHET_SLOT", "", "replication slot of cdc",
-		Validate("1 to 63 small letters, digits and _", slotName.MatchString),
-		DefaultFrom("freshet_$FRESHET_SOURCE", func() string { return "freshet_" + c.Source }))
+	registerSlot(s, &c.SlotName, &c.Source)
 	s.Duration(&c.NATSSyncInterval, "nats-sync-interval", "FRESHET_NATS_SYNC_INTERVAL", 2*time.Minute,
 		"sync_interval of the NATS server; 0 where it fsyncs each write")
 	s.Duration(&c.Retention, "retention", "FRESHET_RETENTION", 72*time.Hour,
@@ -36,6 +41,7 @@ func (c *CDC) Register(s *Set) {
 	// nothing but is not refused.
 	s.Int(&c.Replicas, "stream-replicas", "FRESHET_STREAM_REPLICAS", 1,
 		"copies of the stream in a NATS cluster", Between(1, 5))
+	c.RegisterAddr(s)
 	s.Rule("a retention that is longer than the sync interval",
 		func() bool { return c.Retention > c.NATSSyncInterval },
 		"FRESHET_RETENTION", "FRESHET_NATS_SYNC_INTERVAL")

@@ -82,10 +82,13 @@ func (s *Set) Given(variable string) bool {
 	return st != nil && st.origin != fromDefault
 }
 
-// Variables returns the registered settings in the order of their registration.
+// Variables returns the registered settings in the order of their registration, without those that are hidden.
 func (s *Set) Variables() []Variable {
 	all := make([]Variable, 0, len(s.settings))
 	for _, st := range s.settings {
+		if st.hidden {
+			continue
+		}
 		all = append(all, Variable{
 			Name:     st.variable,
 			Flag:     st.flag,
@@ -102,7 +105,7 @@ func (s *Set) Variables() []Variable {
 func All() []Variable {
 	s := New(pflag.NewFlagSet("all", pflag.ContinueOnError), func(string) (string, bool) { return "", false })
 	for _, group := range []interface{ Register(*Set) }{
-		&Database{}, &Redis{}, &NATS{}, &Log{}, &Source{}, &CDC{}, &API{}, &Verify{}, &Dev{},
+		&Database{}, &Redis{}, &NATS{}, &Log{}, &Source{}, &CDC{}, &Invalidator{}, &API{}, &Health{}, &Verify{}, &Dev{},
 	} {
 		group.Register(s)
 	}

@@ -238,3 +238,20 @@ func TestErrorIsFoundInAWrappedError(t *testing.T) {
 	require.ErrorAs(t, errors.Join(errors.New("other"), s.Check()), &found)
 	assert.Equal(t, []string{"--needed ($NEEDED)"}, found.Problems[0].Settings)
 }
+
+func TestHiddenSettingsAreReadAndNotShown(t *testing.T) {
+	s, flags := newSet(env{"HIDDEN": "false"})
+	var hidden, shown bool
+	s.Bool(&hidden, "hidden", "HIDDEN", true, "for ourselves", config.Hidden())
+	s.Bool(&shown, "shown", "SHOWN", true, "for everybody")
+	require.NoError(t, flags.Parse(nil))
+	require.NoError(t, s.Check())
+	require.False(t, hidden)
+	require.True(t, shown)
+	require.NotContains(t, flags.FlagUsages(), "hidden")
+	require.Contains(t, flags.FlagUsages(), "shown")
+	require.Len(t, s.Variables(), 1)
+	require.NoError(t, flags.Parse([]string{"--hidden"}))
+	require.NoError(t, s.Check())
+	require.True(t, hidden)
+}

@@ -56,12 +56,26 @@ func TestDefaultsOfTheGroups(t *testing.T) {
 	cdc := config.CDC{}
 	require.NoError(t, check(t, &cdc, env{}))
 	assert.Equal(t, config.CDC{Source: "main", Publication: "freshet_main", SlotName: "freshet_main",
-		NATSSyncInterval: 2 * time.Minute, Retention: 72 * time.Hour, Replicas: 1}, cdc)
+		NATSSyncInterval: 2 * time.Minute, Retention: 72 * time.Hour, Replicas: 1,
+		HTTPAddr: "127.0.0.1:8081"}, cdc)
+
+	invalidator := config.Invalidator{}
+	require.NoError(t, check(t, &invalidator, env{}))
+	assert.Equal(t, config.Invalidator{HTTPAddr: "127.0.0.1:8082"}, invalidator)
+	require.NoError(t, check(t, &invalidator, env{}, "--invalidator-http-addr=off"))
+	require.Error(t, check(t, &invalidator, env{}, "--invalidator-http-addr=on"))
+
+	health := config.Health{}
+	require.NoError(t, check(t, &health, env{"FRESHET_SOURCE": "shop"}))
+	assert.Equal(t, 5*time.Second, health.Interval)
+	assert.Equal(t, "freshet_shop", health.SlotName)
+	assert.False(t, health.Open)
+	require.Error(t, check(t, &health, env{"HEALTH_INTERVAL": "0"}))
 
 	api := config.API{Example: true}
 	require.NoError(t, check(t, &api, env{}))
 	assert.Equal(t, config.API{Addr: "127.0.0.1:8080", Example: true, MaxStaleness: 5 * time.Second, MaxWaiting: 1000,
-		BodyLimit: 1 << 20, RequestTimeout: 35 * time.Second, DrainTimeout: 10 * time.Second}, api)
+		BodyLimit: 1 << 20, RequestTimeout: 35 * time.Second, DrainTimeout: 10 * time.Second, Telemetry: true}, api)
 
 	dev := config.Dev{}
 	require.NoError(t, check(t, &dev, env{}))

@@ -27,6 +27,7 @@ type setting struct {
 	expected string // what a good value is, in words
 	required bool
 	secret   bool
+	hidden   bool
 	fallback string        // the default in --help, where it is not a plain value
 	derive   func() string // the default where it follows from other settings
 
@@ -51,6 +52,9 @@ func Required() Option { return func(st *setting) { st.required = true } }
 
 // Secret keeps a setting's value, and its default, out of every message.
 func Secret() Option { return func(st *setting) { st.secret = true } }
+
+// Hidden keeps a setting out of --help and of Variables: it is there for our own measurements and tests.
+func Hidden() Option { return func(st *setting) { st.hidden = true } }
 
 // DefaultFrom computes the default of a setting from others, which must be
 // registered before it. text is what --help shows for it.
@@ -122,6 +126,7 @@ func register[T any](s *Set, k kind[T], dst *T, flag, variable string, def T, us
 	s.settings = append(s.settings, st)
 
 	f := s.flags.VarPF(st, flag, "", st.help())
+	f.Hidden = st.hidden
 	if k.name == "bool" {
 		f.NoOptDefVal = "true" // --example means --example=true
 	}

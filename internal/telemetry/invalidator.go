@@ -1,0 +1,113 @@
+package telemetry
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Invalidator is what the process measures that applies the log to a cache. A nil Invalidator measures nothing.
+type Invalidator struct {
+	Registry
+
+	now    func() time.Time
+	tables tables
+
+	changes         *prometheus.CounterVec
+	matched         *prometheus.CounterVec
+	cleared         *prometheus.CounterVec
+	commitToCleared prometheus.Histogram
+	applied         prometheus.Histogram
+	breaks          prometheus.Counter
+	clears          *prometheus.CounterVec
+	lagMessages     *reading
+	lagSeconds      *reading
+	watermarkAge    *reading
+}
+
+// NewInvalidator makes the metrics of an invalidator. now is the time by the clock of Postgres, which the log's times are of.
+func NewInvalidator(version string, now func() time.Time) *Invalidator {
+	v := &Invalidator{Registry: newRegistry("invalidator", version), now: now}
+	v.changes = v.counters("invalidator_changes_total", "Changes applied, by table and operation.", "table", "op")
+	v.matched = v.counters("invalidator_matched_total", "Changes that belong to a shape, and clear something.", "table")
+	v.cleared = v.counters("invalidator_buckets_cleared_total", "Buckets that were there, and were cleared.", "table")
+	v.commitToCleared = v.histogram("invalidator_commit_to_cleared_seconds",
+		"Time from a transaction's commit until what it changes was cleared, by the clock of Postgres.", latencyBuckets)
+	v.applied = v.histogram("invalidator_apply_duration_seconds", "Time of the script that clears a batch and moves the watermark.", latencyBuckets)
+	v.breaks = v.counter("invalidator_chain_breaks_total",
+		"Times that the stored watermark was not the one written last: Redis lost writes, or another invalidator was faster.")
+	v.clears = v.counters("invalidator_clears_total", "Times that everything was cleared.", "reason")
+	v.lagMessages = v.reading("invalidator_lag_messages", "Messages in the log that were not applied when the last batch came.", asNoted)
+	since := func(unix float64) float64 { return max(0, float64(v.now().UnixMicro())/1e6-unix) }
+	v.lagSeconds = v.reading("invalidator_lag_seconds", "Age of the last message that was applied: its time by the clock of Postgres.", since)
+	v.watermarkAge = v.reading("watermark_age_seconds",
+		"How far the cache is behind the database: the time since the watermark, by the clock of Postgres.", since)
+	return v
+}
+
+// Changes counts changes of a table.
+func (v *Invalidator) Changes(table, op string, n int) {
+	if v != nil && n > 0 {
+		v.changes.WithLabelValues(v.tables.label(table), op).Add(float64(n))
+	}
+}
+
+// Matched counts changes that clear something.
+func (v *Invalidator) Matched(table string, n int) {
+	if v != nil && n > 0 {
+		v.matched.WithLabelValues(v.tables.label(table)).Add(float64(n))
+	}
+}
+
+// Cleared counts buckets.
+func (v *Invalidator) Cleared(table string, n int) {
+	if v != nil && n > 0 {
+		v.cleared.WithLabelValues(v.tables.label(table)).Add(float64(n))
+	}
+}
+
+// CommitCleared counts a transaction whose buckets are gone now.
+func (v *Invalidator) CommitCleared(committed time.Time) {
+	if v != nil {
+		v.commitToCleared.Observe(max(0, v.now().Sub(committed)).Seconds())
+	}
+}
+
+// Applied counts a batch.
+func (v *Invalidator) Applied(took time.Duration) {
+	if v != nil {
+		v.applied.Observe(took.Seconds())
+	}
+}
+
+// Lag notes how many messages are still to come, and the time of the one that was applied last; the zero time is not noted.
+func (v *Invalidator) Lag(messages uint64, at time.Time) {
+	if v == nil {
+		return
+	}
+	v.lagMessages.note(float64(messages))
+	if !at.IsZero() {
+		v.lagSeconds.note(float64(at.UnixMicro()) / 1e6)
+	}
+}
+
+// Watermark notes the time that the stored watermark is of.
+func (v *Invalidator) Watermark(at time.Time) {
+	if v != nil && !at.IsZero() {
+		v.watermarkAge.note(float64(at.UnixMicro()) / 1e6)
+	}
+}
+
+// ChainBroke counts that the stored watermark was another one.
+func (v *Invalidator) ChainBroke() {
+	if v != nil {
+		v.breaks.Inc()
+	}
+}
+
+// ClearedAll counts that everything was cleared; the reason is one of a few words, not a sentence.
+func (v *Invalidator) ClearedAll(reason string) {
+	if v != nil {
+		v.clears.WithLabelValues(reason).Inc()
+	}
+}
