@@ -40,6 +40,9 @@ func (r *running) start(name string, run func(ctx context.Context) error) {
 			r.fail(fmt.Errorf("%s: %w", name, err))
 			err = nil // reported
 		}
+		if errors.Is(err, context.Canceled) { // it was told to stop while it was starting
+			err = nil
+		}
 		done <- err
 	}()
 	r.parts = append(r.parts, part{name, func() error {
