@@ -16,6 +16,7 @@ load=
 clean_up() {
     local status=$?
     trap '' INT TERM HUP # a second Ctrl-C must not leave servers behind
+    dev=${dev:-${!:-}} # a signal may come when it was just started, before its number was kept
     if [[ -n $dev ]]; then
         kill -INT "$dev" 2>/dev/null || :
         for _ in {1..300}; do # 30 s

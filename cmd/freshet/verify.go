@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"time"
 
@@ -203,38 +202,7 @@ func logSummary(log *slog.Logger, s audit.Summary) {
 
 // watchVerification shows on a terminal one line that is written over, elsewhere a line every few seconds. The returned function ends it.
 func watchVerification(out io.Writer, a *audit.Auditor, duration time.Duration) (stop func()) {
-	terminal, interval := false, 5*time.Second
-	if f, ok := out.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			terminal, interval = true, 200*time.Millisecond
-		}
-	}
-	done := make(chan struct{})
-	var showing sync.WaitGroup
-	showing.Go(func() {
-		tick := time.NewTicker(interval)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				if terminal {
-					fmt.Fprint(out, clearLine)
-				}
-				return
-			case <-tick.C:
-				line := progressLine(a.Summary(), duration)
-				if terminal {
-					fmt.Fprint(out, clearLine, line)
-				} else {
-					fmt.Fprintln(out, line)
-				}
-			}
-		}
-	})
-	return func() {
-		close(done)
-		showing.Wait()
-	}
+	return showProgress(out, func() string { return progressLine(a.Summary(), duration) })
 }
 
 // clearLine is what a terminal takes for "to the beginning of the line, and erase it" (ECMA-48, EL).
