@@ -76,6 +76,7 @@ type API struct {
 	hub      *hub
 	wal      postgres.WALGeometry
 	gate     *gate
+	writes   *gate                   // before it, for writes
 	byName   map[string]*query.Query // the reads
 	plans    atomic.Pointer[plans]
 	outdated chan struct{}      // a lookup has found the plans to be out of date
@@ -128,8 +129,11 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 		FillTimeout: cfg.ConnectionTimeout + cfg.CommandTimeout,
 		End:         a.end, Patience: cache.DefaultPatience, Unavailable: unavailable, Log: a.log,
 	})
+	connections, waiting := int(cfg.Pool.Config().MaxConns), cmp.Or(cfg.MaxWaiting, defaultWaiting)
 	// One connection is left for the questions that are no fills.
-	a.gate = newGate(int(cfg.Pool.Config().MaxConns)-1, cmp.Or(cfg.MaxWaiting, defaultWaiting))
+	a.gate = newGate(connections-1, waiting)
+	// Writes that wait for the disk, all for the same flush, must not keep reads from Postgres.
+	a.writes = newGate(connections/2, waiting)
 	a.startMeasuring()
 	a.monitor = a.newMonitor()
 	a.perf = newPerformance(a)

@@ -93,3 +93,29 @@ func TestGateTimeout(t *testing.T) {
 	require.Equal(t, http.StatusOK, (<-inside).status)
 	require.Equal(t, stored, s.get(path1).cacheStatus())
 }
+
+// Writes that wait, for the disk or for one another, take half of the connections at most: reads go on.
+func TestWritesLeaveConnectionsForReads(t *testing.T) {
+	const writes, connections = 7, 4
+	s := start(t, func(o *options) { o.database.MaxConnections = connections })
+	conn := s.db.Conn(t)
+	_, err := conn.Exec(t.Context(), "BEGIN; LOCK TABLE blogs IN SHARE MODE")
+	require.NoError(t, err)
+	answers := make(chan response, writes)
+	for n := range writes {
+		go func() { // ends with the request
+			r, _ := s.try(http.MethodDelete, fmt.Sprint("/blogs/", 10+n), "", "Authorization: Bearer "+token)
+			answers <- r
+		}()
+	}
+	testenv.Eventually(t, patience, func() (bool, string) {
+		waiting, _ := s.metric("freshet_gate_waiting")
+		return waiting == writes-connections/2, fmt.Sprintf("%g writes wait at a gate", waiting)
+	})
+	require.Equal(t, stored, s.get("/blogs/3").cacheStatus())
+	_, err = conn.Exec(t.Context(), "ROLLBACK")
+	require.NoError(t, err)
+	for range writes {
+		require.Contains(t, []int{http.StatusOK, http.StatusNotFound}, (<-answers).status)
+	}
+}

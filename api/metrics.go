@@ -115,7 +115,7 @@ func (a *API) State(ctx context.Context) telemetry.APIState {
 	s := telemetry.APIState{
 		PoolInUse: int(pool.AcquiredConns()), PoolIdle: int(pool.IdleConns()), PoolMax: int(pool.MaxConns()),
 		PoolWaits: pool.EmptyAcquireCount(), PoolWait: pool.EmptyAcquireWaitTime(),
-		GateWaiting: a.gate.waiting.Load(), ShapesWaiting: -1, WatermarkAge: -1,
+		GateWaiting: a.gate.waiting.Load() + a.writes.waiting.Load(), ShapesWaiting: -1, WatermarkAge: -1,
 	}
 	ctx, cancel := context.WithTimeout(ctx, telemetry.StateTimeout)
 	defer cancel()

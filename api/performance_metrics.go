@@ -178,7 +178,8 @@ func (p *performance) poolNow() poolFigures {
 	s := p.api.cfg.Pool.Stat()
 	use := poolFigures{
 		InUse: int(s.AcquiredConns()), Idle: int(s.IdleConns()), Max: int(s.MaxConns()), Waits: s.EmptyAcquireCount(),
-		WaitMS: ms(s.EmptyAcquireWaitTime()), GateWaiting: p.api.gate.waiting.Load(), GateMax: p.api.gate.most,
+		WaitMS: ms(s.EmptyAcquireWaitTime()), GateWaiting: p.api.gate.waiting.Load() + p.api.writes.waiting.Load(),
+		GateMax: p.api.gate.most + p.api.writes.most,
 	}
 	use.UsePercent = share(use.InUse, use.Max)
 	return use

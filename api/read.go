@@ -130,16 +130,21 @@ type queryer interface {
 // withConn runs do with a connection of the pool, through the gate. The wait for one is bounded apart from the statement, so that
 // the client learns which of the two it was.
 func (a *API) withConn(ctx context.Context, do func(context.Context, *pgxpool.Conn) error) error {
+	return a.behind(ctx, a.gate, func() error { return a.onConn(ctx, do) })
+}
+
+// behind runs do once the gate lets it through.
+func (a *API) behind(ctx context.Context, g *gate, do func() error) error {
 	wait, cancel := context.WithTimeoutCause(ctx, a.cfg.ConnectionTimeout, errPoolTimeout)
 	defer cancel()
-	if err := a.gate.enter(wait); err != nil {
+	if err := g.enter(wait); err != nil {
 		if ctx.Err() != nil {
 			return err
 		}
 		return &unavailableError{err}
 	}
-	defer a.gate.leave()
-	return a.onConn(ctx, do)
+	defer g.leave()
+	return do()
 }
 
 // onConn is withConn past the gate.

@@ -49,19 +49,22 @@ func (a *API) execute(c echo.Context, q *query.Query, args query.Args) error {
 		result []byte
 		mark   cache.Mark
 	)
-	err := a.withConn(c.Request().Context(), func(ctx context.Context, conn *pgxpool.Conn) (err error) {
-		if err = conn.QueryRow(ctx, q.Text, args.Values()...).Scan(&result); err != nil {
-			return err
-		}
-		// The statement has committed: whatever it wrote ends at or below this position. No error must hide that.
-		mark, _ = a.endOn(ctx, conn)
-		return nil
+	ctx := c.Request().Context()
+	err := a.behind(ctx, a.writes, func() error {
+		return a.withConn(ctx, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
+			if err = conn.QueryRow(ctx, q.Text, args.Values()...).Scan(&result); err != nil {
+				return err
+			}
+			// The statement has committed: whatever it wrote ends at or below this position. No error must hide that.
+			mark, _ = a.endOn(ctx, conn)
+			return nil
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("query %s: %w", q.Name, err)
 	}
 	if mark.Position == 0 {
-		mark = a.laterEnd(c.Request().Context(), q)
+		mark = a.laterEnd(ctx, q)
 	}
 	h := c.Response().Header()
 	h.Set(echo.HeaderCacheControl, "no-store")

@@ -40,7 +40,8 @@ func (r *Reader) Inspect(ctx context.Context, req Request) (*Inspection, error) 
 	if err != nil {
 		return nil, err
 	}
-	i := &Inspection{Reason: r.unusable(l, req), Watermark: l.mark, Age: max(0, r.cfg.Now().Sub(l.at)), Bound: l.bound}
+	age, _ := r.age(l)
+	i := &Inspection{Reason: r.unusable(l, req), Watermark: l.mark, Age: age, Bound: l.bound}
 	if i.Answer = r.hit(l); i.Answer == nil {
 		return i, nil
 	}

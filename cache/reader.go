@@ -130,11 +130,12 @@ const DefaultPatience = 250 * time.Millisecond
 
 // Reader answers requests from the cache, or from Postgres, through the cache (rule 2).
 type Reader struct {
-	cfg     ReaderConfig
-	flights flights
-	breaker breaker
-	ends    ends
-	watch   watch
+	cfg      ReaderConfig
+	flights  flights
+	breaker  breaker
+	ends     ends
+	watch    watch
+	standing standing
 }
 
 // NewReader returns a Reader. Close it after the last Get has returned.
@@ -262,15 +263,11 @@ func (r *Reader) unusable(l *look, req Request) string {
 	case !l.active(len(req.Tags)):
 		return ReasonInactive
 	}
-	// A time ahead of the server's clock tells nothing: the clock was set back since. Now is never early, so there is no doubt.
-	if age := r.cfg.Now().Sub(l.at); age > req.MaxStaleness || age < -maxLead {
+	if age, ok := r.age(l); !ok || age > req.MaxStaleness {
 		return ReasonStale
 	}
 	return ""
 }
-
-// maxLead is how far ahead of the clock a watermark may seem: the clock is read again only now and then, and drifts.
-const maxLead = time.Second
 
 // hit returns the entry if it is valid. Rule 2: an entry is served only if every one of its buckets still has the token that
 // it was filled under (cache/model: everyTokenCompared).
@@ -286,8 +283,9 @@ func (r *Reader) hit(l *look) *Answer {
 	if !now.Before(e.Expires) {
 		return nil
 	}
+	age, _ := r.age(l)
 	return &Answer{
-		Result: e.Result, Status: Hit, Age: max(0, r.cfg.Now().Sub(l.at)), TTL: e.Expires.Sub(now),
+		Result: e.Result, Status: Hit, Age: age, TTL: e.Expires.Sub(now),
 		Mark: e.Seen.Max(l.mark),
 	}
 }
@@ -406,7 +404,7 @@ func (g *get) staleIfError(l *look, err error) *Answer {
 	if g.req.strict() || g.req.StaleIfError <= 0 || g.cfg.Unavailable == nil || !g.cfg.Unavailable(err) {
 		return nil
 	}
-	if age := g.cfg.Now().Sub(l.at); age > g.req.MaxStaleness+g.req.StaleIfError || age < -maxLead {
+	if age, ok := g.age(l); !ok || age > g.req.MaxStaleness+g.req.StaleIfError {
 		return nil
 	}
 	answer := g.hit(l)

@@ -56,6 +56,7 @@ type CDC struct {
 	statusInterval time.Duration
 	redefined      *redefined
 	walsender      walsender // the last one that was told to stream
+	unreadable     bool      // the slot, as its walsender has said; see missingPublicationError
 
 	mu     sync.Mutex
 	once   bool // a session has streamed

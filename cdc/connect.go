@@ -64,6 +64,9 @@ func (s *session) connect(ctx context.Context) error {
 	if err := s.connectReplication(ctx, cfg.Config.Copy()); err != nil {
 		return err
 	}
+	if err := s.checkOneServer(ctx); err != nil {
+		return err
+	}
 	s.js, err = jetstream.New(s.cfg.NATS,
 		jetstream.WithPublishAsyncMaxPending(4*ackMessages), // our own window is the bound
 		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) {
@@ -89,6 +92,29 @@ func (s *session) connectReplication(ctx context.Context, cfg *pgconn.Config) er
 	cfg.RuntimeParams["wal_sender_timeout"] = strconv.FormatInt(patience.Milliseconds(), 10)
 	if s.repl, err = pgconn.ConnectConfig(ctx, cfg); err != nil {
 		return setupHint(fmt.Errorf("connect to Postgres for replication: %w", err))
+	}
+	return nil
+}
+
+// checkOneServer refuses connections to different servers, as a URL of several hosts can give in the middle of a failover: what one of
+// them says of visibility or of definitions tells nothing about the log of another.
+func (s *session) checkOneServer(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
+	const question = "SELECT extract(epoch FROM pg_postmaster_start_time())::text"
+	answers := make([]string, 2)
+	for i, conn := range []*pgx.Conn{s.sql, s.catalog} {
+		if err := conn.QueryRow(ctx, question).Scan(&answers[i]); err != nil {
+			return fmt.Errorf("ask which server it is: %w", err)
+		}
+	}
+	results, err := s.repl.Exec(ctx, question).ReadAll()
+	if err != nil {
+		return fmt.Errorf("ask which server it is: %w", err)
+	}
+	if log := string(results[0].Rows[0][0]); answers[0] != log || answers[1] != log {
+		return fmt.Errorf("the connections to Postgres are to different servers, started at %s, %s and %s (seconds since 1970)",
+			answers[0], answers[1], log)
 	}
 	return nil
 }

@@ -270,3 +270,22 @@ func TestStreamIsGoneInMidStream(t *testing.T) {
 	h.db.Exec(t, "INSERT INTO t VALUES (1)")
 	require.Equal(t, row("id", "1"), r.changes().Changes[0].New)
 }
+
+// What is changed while there is no publication can never be decoded, though the publication is made again: the log begins anew.
+func TestPublicationIsDroppedForAWhile(t *testing.T) {
+	h := newHarness(t, testenv.Postgres(t))
+	c := h.run(t)
+	c.awaitStreaming()
+	h.db.Exec(t, "CREATE TABLE t (id int PRIMARY KEY)")
+	h.publish(t, "t")
+	r := h.reader(t)
+	r.reset()
+	r.watermark(h.position(t))
+	h.db.Exec(t, "DROP PUBLICATION freshet_test")
+	h.db.Exec(t, "INSERT INTO t VALUES (1)")
+	require.Contains(t, r.reset().Reason, "the publication was dropped")
+	c.awaitStreaming()
+	h.publish(t, "t")
+	h.db.Exec(t, "INSERT INTO t VALUES (2)")
+	require.Equal(t, row("id", "2"), r.changes().Changes[0].New)
+}

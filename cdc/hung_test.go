@@ -23,6 +23,7 @@ import (
 type hanging struct {
 	listener net.Listener
 	upstream string
+	log      string // of connections for replication, if not upstream
 	all      sync.WaitGroup
 
 	mu    sync.Mutex
@@ -76,28 +77,31 @@ func (p *hanging) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.upstream)
-		if err != nil {
-			_ = client.Close() // as if nobody had listened
-			continue
-		}
-		l := &link{client: client, server: server}
 		// The first message names the parameters of the session.
 		startup := make([]byte, 4096)
 		n, err := client.Read(startup)
-		if err == nil {
-			_, err = server.Write(startup[:n])
-		}
 		if err != nil {
-			_, _ = client.Close(), server.Close() // it has ended already
+			_ = client.Close() // it has ended already
 			continue
 		}
-		l.replication = bytes.Contains(startup[:n], []byte("replication\x00"))
+		l := &link{client: client, replication: bytes.Contains(startup[:n], []byte("replication\x00"))}
+		upstream := p.upstream
+		if l.replication && p.log != "" {
+			upstream = p.log
+		}
+		if l.server, err = net.Dial("tcp", upstream); err != nil {
+			_ = client.Close() // as if nobody had listened
+			continue
+		}
+		if _, err = l.server.Write(startup[:n]); err != nil {
+			_, _ = client.Close(), l.server.Close()
+			continue
+		}
 		p.mu.Lock()
 		p.links = append(p.links, l)
 		p.mu.Unlock()
-		p.all.Go(func() { l.copy(server, client) })
-		p.all.Go(func() { l.copy(client, server) })
+		p.all.Go(func() { l.copy(l.server, client) })
+		p.all.Go(func() { l.copy(client, l.server) })
 	}
 }
 

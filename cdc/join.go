@@ -166,6 +166,8 @@ func gap(srv server, slot slotState, end streamEnd, c continuity) loss {
 		return loss{"slot-new", "the replication slot is new"}
 	case slot.lost:
 		return loss{"slot-lost", "the replication slot was invalidated: Postgres has removed WAL that it needed (max_slot_wal_keep_size)"}
+	case slot.unreadable:
+		return loss{"publication-dropped", "the publication was dropped for a while: what was changed meanwhile cannot be decoded"}
 	case end.sequence == 0:
 		return loss{"stream-new", "the stream is new"}
 	case !end.known:

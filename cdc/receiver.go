@@ -109,7 +109,11 @@ func (r *receiver) read(ctx context.Context, stop <-chan struct{}) error {
 				return err
 			}
 		case *pgproto3.ErrorResponse:
-			return fmt.Errorf("the walsender ended: %w", pgconn.ErrorResponseToPgError(m))
+			err := pgconn.ErrorResponseToPgError(m)
+			if err.Code == "42704" { // undefined_object
+				return &missingPublicationError{err}
+			}
+			return fmt.Errorf("the walsender ended: %w", err)
 		case *pgproto3.CopyDone:
 			return errors.New("the walsender ended the stream (the server shuts down)")
 		}

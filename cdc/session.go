@@ -132,11 +132,12 @@ func (s *session) beginAnew(ctx context.Context, st *start) error {
 	if err := forgetContinuity(ctx, s.sql, s.cfg.Source); err != nil {
 		return err
 	}
-	if !st.slot.exists || st.slot.lost {
+	if !st.slot.exists || st.slot.lost || st.slot.unreadable {
 		var err error
-		if st.confirmed, err = createSlot(ctx, s.sql, s.cfg.Slot, st.slot.exists, s.log); err != nil {
+		if st.confirmed, err = createSlot(ctx, s.sql, s.cfg.Slot, st.slot, s.log); err != nil {
 			return err
 		}
+		s.unreadable = false
 	}
 	st.end.resume, st.end.at = resumePoint{position: st.confirmed}, time.Time{}
 	return nil
@@ -232,6 +233,7 @@ func (s *session) stream(ctx context.Context, st start, pub *publisher) error {
 	g.Go(func() error { return pub.run(work, items) })
 	g.Go(func() error { return s.announceRedefined(work, decoded) })
 	if err := g.Wait(); err != nil {
+		_, s.unreadable = errors.AsType[*missingPublicationError](err)
 		return err
 	}
 	return recv.status()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pglogrepl"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
@@ -194,4 +195,20 @@ func TestForeignHolderOfTheSlot(t *testing.T) {
 			require.ErrorContains(t, err, "application "+strconv.Quote(application))
 		})
 	}
+}
+
+// In the middle of a failover a URL can lead to two servers that both hold themselves for the primary.
+func TestConnectionsToDifferentServers(t *testing.T) {
+	awaitFarewells(t)
+	h, other := newHarness(t, testenv.Postgres(t)), testenv.PrivatePostgres(t, nil)
+	here, err := url.Parse(h.db.URL)
+	require.NoError(t, err)
+	there, err := url.Parse(other.URL)
+	require.NoError(t, err)
+	other.Exec(t, "CREATE DATABASE "+pgx.Identifier{strings.TrimPrefix(here.Path, "/")}.Sanitize())
+	proxy := newHanging(t, here.Host)
+	proxy.log = there.Host
+	here.Host = proxy.listener.Addr().String()
+	c := h.run(t, func(c *cdc.Config) { c.DatabaseURL = here.String() })
+	require.ErrorContains(t, c.failed(), "to different servers")
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"freshet/events"
 	"freshet/internal/postgres"
@@ -28,6 +29,8 @@ type slotState struct {
 	holder    string // its application_name
 	confirmed events.Position
 	lost      bool
+	// unreadable is true if what the slot has kept cannot be decoded: see missingPublicationError.
+	unreadable bool
 }
 
 func readSlot(ctx context.Context, conn *pgx.Conn, name string) (slotState, error) {
@@ -50,6 +53,17 @@ func readSlot(ctx context.Context, conn *pgx.Conn, name string) (slotState, erro
 	return s, err
 }
 
+// missingPublicationError is what the walsender says of a change at whose time there was no publication. It looks the publication up as
+// of the change, so that making it again does not help: the change can never be decoded (LoadPublications in
+// src/backend/replication/pgoutput/pgoutput.c).
+type missingPublicationError struct{ err *pgconn.PgError }
+
+func (e *missingPublicationError) Error() string {
+	return "the publication was dropped for a while, and what was changed meanwhile cannot be decoded; the log will begin anew: " + e.err.Error()
+}
+
+func (e *missingPublicationError) Unwrap() error { return e.err }
+
 // slotPoll is how often a cdc that stands by looks whether the slot is free.
 const slotPoll = 200 * time.Millisecond
 
@@ -68,6 +82,7 @@ func (s *session) awaitSlot(ctx context.Context) (slotState, error) {
 			return slot, err
 		}
 		if !slot.active {
+			slot.unreadable = slot.exists && s.unreadable
 			return slot, nil
 		}
 		ours := false
@@ -77,6 +92,7 @@ func (s *session) awaitSlot(ctx context.Context) (slotState, error) {
 			}
 		}
 		if looks == 2 && !ours {
+			s.unreadable = false // the other one sees to it
 			s.status.enter(StandingBy, "", nil)
 			s.log.Info("another cdc holds the replication slot; standing by to take over", "slot", s.cfg.Slot, "pid", slot.pid)
 		}
@@ -102,13 +118,14 @@ func (s slotState) check(name, database string) error {
 	return nil
 }
 
-// createSlot makes the slot, anew if the old one is lost, and returns where it begins.
-func createSlot(ctx context.Context, conn *pgx.Conn, name string, drop bool, log *slog.Logger) (events.Position, error) {
-	if drop {
+// createSlot makes the slot, anew if the old one is of no use, and returns where it begins.
+func createSlot(ctx context.Context, conn *pgx.Conn, name string, old slotState, log *slog.Logger) (events.Position, error) {
+	if old.exists {
 		// Another cdc may have been faster; then making it fails below.
 		if _, err := conn.Exec(ctx, `SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
-			WHERE slot_name = $1 AND wal_status = 'lost'`, name); err != nil {
-			return 0, fmt.Errorf("drop the lost replication slot %s: %w", name, err)
+			WHERE slot_name = $1 AND (wal_status = 'lost' OR $2 AND confirmed_flush_lsn = $3::text::pg_lsn)`,
+			name, old.unreadable, old.confirmed.String()); err != nil {
+			return 0, fmt.Errorf("drop the replication slot %s, which is of no use: %w", name, err)
 		}
 	}
 	log.Info("creating the replication slot; this waits for the transactions in progress to end", "slot", name)

@@ -1,11 +1,13 @@
 package cdc_test
 
 import (
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
 	"freshet/cdc"
 	"freshet/events"
@@ -83,4 +85,58 @@ func TestConfirmation(t *testing.T) {
 			"no status update"
 	})
 	require.GreaterOrEqual(t, confirmed(t, h), end, "it went back")
+}
+
+// A watermark's time counts only once the log has reached the position that belongs to it (cache/model: clockBehind): whatever was
+// acknowledged before that time stands before the watermark. Many commit at once, so that the log is always a little behind.
+func TestWatermarkTimeIsNotAheadOfItsPosition(t *testing.T) {
+	const writers, rows = 8, 200
+	h := newHarness(t, testenv.Postgres(t))
+	h.start(t)
+	h.db.Exec(t, "CREATE TABLE t (id int PRIMARY KEY)")
+	h.publish(t, "t")
+	acknowledged := make([]time.Time, writers*rows) // by the clock of Postgres
+	g, ctx := errgroup.WithContext(t.Context())
+	for w := range writers {
+		conn := h.db.Conn(t)
+		g.Go(func() error {
+			for id := w; id < len(acknowledged); id += writers {
+				if _, err := conn.Exec(ctx, "INSERT INTO t VALUES ($1)", id); err != nil {
+					return err
+				}
+				if err := conn.QueryRow(ctx, "SELECT clock_timestamp()").Scan(&acknowledged[id]); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, g.Wait())
+
+	r, end := h.reader(t), h.position(t)
+	logged := make(map[string]bool)
+	var at time.Time // the latest that a watermark has promised so far
+	for position := events.Position(0); position < end; {
+		m := r.next()
+		kind, err := events.SubjectKind(m.Subject())
+		require.NoError(t, err)
+		switch kind {
+		case events.KindWatermark:
+			w, err := events.DecodeWatermark(m.Data())
+			require.NoError(t, err)
+			position, at = w.Position, w.At
+		case events.KindChange:
+			c, err := events.DecodeChanges(m.Data())
+			require.NoError(t, err)
+			if c.Table != "t" || c.Changes[0].Op != events.Insert {
+				continue
+			}
+			id, _ := c.Changes[0].New.Get("id")
+			n, err := strconv.Atoi(id.Value)
+			require.NoError(t, err)
+			require.True(t, acknowledged[n].After(at), "row %d was acknowledged at %s, and a watermark before it says %s", n, acknowledged[n], at)
+			logged[id.Value] = true
+		}
+	}
+	require.Len(t, logged, writers*rows)
 }
