@@ -16,10 +16,10 @@ FUZZTIME ?= 20s
 UPLOT := 1.6.32
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build run test faults fuzz soundness model bench load lint fmt ui-vendor verify clean
+.PHONY: help setup build run test faults fuzz soundness model bench load lint fmt ui-vendor screenshots verify clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what is missing of Postgres and Redis, or say what to install
 	@./deploy/setup.sh
@@ -66,6 +66,10 @@ fmt: ## Format the code
 
 ui-vendor: ## Fetch the chart library of the page again, from npm (api/ui/vendor)
 	@./api/ui/vendor.sh $(UPLOT)
+
+screenshots: ## Take the pictures of the page in docs/ again
+	@./deploy/setup.sh tests
+	go test -count=1 -v -run TestPage ./cmd/freshet -screenshots $(CURDIR)/docs/screenshots
 
 verify: ## Clone this repository afresh and check that `make run` comes up and serves
 	@./.ci/verify.sh

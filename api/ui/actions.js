@@ -67,7 +67,8 @@ export function actions(ask) {
     if (!await confirmed(`Clear ${named}? The reads of it go to Postgres until the cache has filled again.`)) return
     try {
       const answer = await post(ask, '/performance/cache/clear', { [kind]: which })
-      byID('cleared').textContent = `Cleared ${named}: ${answer.cleared ?? answer.buckets} buckets.`
+      const n = answer.cleared ?? answer.buckets
+      byID('cleared').textContent = `Cleared ${named}: ${n} bucket${n === 1 ? '' : 's'}.`
     } catch (error) {
       byID('cleared').textContent = 'Not cleared: ' + error.message
     }

@@ -166,6 +166,9 @@ func TestHelp(t *testing.T) {
 		"migrate down":   {"--example"},
 		"migrate status": {"--example"},
 		"health":         {"--http-addr", "--cdc", "--invalidator", "--url", "--detailed", "$FRESHET_CDC_HTTP_ADDR"},
+		"top":            {"--once", "--url", "$FRESHET_ADMIN_TOKEN"},
+		"load":           {"--users", "--duration", "--format", "$FRESHET_URL"},
+		"verify":         {"--duration", "--rate", "$DATABASE_URL", "$REDIS_URL"},
 		"version":        {"Print the version"},
 	} {
 		t.Run(command, func(t *testing.T) {

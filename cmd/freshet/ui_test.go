@@ -2,16 +2,21 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
@@ -139,7 +144,7 @@ func TestPage(t *testing.T) {
 		chromedp.WaitVisible(chromedp.CSS("#confirm")), chromedp.Click(chromedp.CSS(`#confirm button[value="no"]`)), chromedp.WaitNotVisible(chromedp.CSS("#confirm")))
 	require.True(t, get(t, url+"/blogs/2").hit())
 	b.do(chromedp.Click(chromedp.CSS("#clear-form button")), chromedp.WaitVisible(chromedp.CSS("#confirm")), chromedp.Click(chromedp.CSS(`#confirm button[value="yes"]`)))
-	b.shows("cleared", "Cleared the bucket public.blogs:id=2: 1 bucket")
+	b.shows("cleared", "Cleared the bucket public.blogs:id=2: 1 bucket.")
 	require.False(t, get(t, url+"/blogs/2").hit())
 
 	b.mu.Lock()
@@ -148,7 +153,43 @@ func TestPage(t *testing.T) {
 	for _, asked := range value[[]string](b, "performance.getEntriesByType('resource').map((r) => r.name)") {
 		require.True(t, strings.HasPrefix(asked, url), "the page asks for %s", asked)
 	}
+	b.pictures(env)
 	d.stop(p, syscall.SIGTERM) // with the page still open
+}
+
+// screenshots is where pictures of the page go (make screenshots).
+var screenshots = flag.String("screenshots", "", "put pictures of the page under load into this folder")
+
+// pictures takes a picture of the page in each colour scheme, for the documentation while there is something to see.
+func (b *browser) pictures(env map[string]string) {
+	b.t.Helper()
+	folder := *screenshots
+	if folder == "" {
+		folder = b.t.TempDir()
+	} else {
+		settings := []string{}
+		for name, value := range env {
+			settings = append(settings, name+"="+value)
+		}
+		load := begin(b.t, settings, "load", "--users", "6", "--duration", "25s", "--compare", "0")
+		defer exited(b.t, load)
+		load.WaitForLine(b.t, "20s of 25s", patience)
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		ctx, cancel := context.WithTimeout(b.ctx, patience)
+		picture, err := chromedp.Run(ctx, func(ctx context.Context, t *chromedp.Target) ([]byte, error) {
+			_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+			})
+			if err != nil {
+				return nil, err
+			}
+			return chromedp.FullScreenshot(100)(ctx, t)
+		})
+		cancel()
+		require.NoError(b.t, err)
+		require.NoError(b.t, os.WriteFile(filepath.Join(folder, "ui-"+scheme+".png"), picture, 0o644))
+	}
 }
 
 // liveServer answers as an api that is watched does.
