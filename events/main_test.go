@@ -1,0 +1,9 @@
+package events_test
+
+import (
+	"testing"
+
+	"freshet/internal/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
