@@ -87,6 +87,7 @@ func (s *session) connectReplication(ctx context.Context, cfg *pgconn.Config) er
 		return err
 	}
 	s.statusInterval = min(time.Second, max(10*time.Millisecond, patience/3))
+	maps.Copy(cfg.RuntimeParams, postgres.PrintSettings)
 	maps.Copy(cfg.RuntimeParams, replicationParams)
 	cfg.RuntimeParams["application_name"] = applicationName + " " + s.cfg.Source
 	cfg.RuntimeParams["wal_sender_timeout"] = strconv.FormatInt(patience.Milliseconds(), 10)
@@ -131,15 +132,9 @@ var sessionParams = map[string]string{
 	"idle_session_timeout": "0",
 }
 
-// replicationParams fix how values are printed: the log's contract, whatever the role's or the database's defaults are.
+// replicationParams are those of the connection for replication, besides postgres.PrintSettings.
 var replicationParams = map[string]string{
-	"replication":        "database",
-	"client_encoding":    "UTF8",
-	"DateStyle":          "ISO, MDY",
-	"IntervalStyle":      "postgres",
-	"TimeZone":           "UTC",
-	"extra_float_digits": "3",
-	"bytea_output":       "hex",
+	"replication": "database",
 	// The walsender may have to wait for us as long as we for NATS or a standby: it hears from us meanwhile (wal_sender_timeout).
 	"tcp_user_timeout": "0",
 }

@@ -1,9 +1,11 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -316,4 +318,52 @@ func positionOf(m *jetstream.RawStreamMsg) (Position, error) {
 		return 0, fmt.Errorf("cannot read the message at stream sequence %d: %w", m.Sequence, err)
 	}
 	return body.Position, nil
+}
+
+// LastWatermark is the place of the log's last watermark: whatever stands before it is visible to every new snapshot.
+func LastWatermark(ctx context.Context, js jetstream.JetStream, source string) (Cursor, error) {
+	l := locator{js: js, source: source}
+	if err := l.open(ctx); err != nil {
+		return Cursor{}, err
+	}
+	m, err := l.lastOf(ctx, WatermarkSubject(source))
+	if err != nil {
+		return Cursor{}, err
+	}
+	if m == nil {
+		return Cursor{}, fmt.Errorf("the log of the source %q has no watermark yet: does `freshet cdc` run?", source)
+	}
+	return Cursor{Sequence: m.Sequence, Session: m.Header.Get(HeaderSession)}, nil
+}
+
+// LoggedTables are the tables that the log has changes of.
+func LoggedTables(ctx context.Context, js jetstream.JetStream, source string) ([]Table, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	stream, err := js.Stream(ctx, StreamName(source))
+	if err != nil {
+		return nil, fmt.Errorf("find the stream: %w", err)
+	}
+	prefix := ChangeSubject(source, "", "")
+	prefix = strings.TrimSuffix(prefix, ".")
+	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+	if err != nil {
+		return nil, fmt.Errorf("list the subjects of the stream: %w", err)
+	}
+	var tables []Table
+	for subject := range info.State.Subjects {
+		schema, table, _ := strings.Cut(strings.TrimPrefix(subject, prefix), ".")
+		t := Table{}
+		if t.Schema, err = UnescapeToken(schema); err != nil {
+			return nil, err
+		}
+		if t.Name, err = UnescapeToken(table); err != nil {
+			return nil, err
+		}
+		tables = append(tables, t)
+	}
+	slices.SortFunc(tables, func(a, b Table) int {
+		return cmp.Or(strings.Compare(a.Schema, b.Schema), strings.Compare(a.Name, b.Name))
+	})
+	return tables, nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -151,10 +150,8 @@ func loadLine(p load.Progress) string {
 // showProgress shows on a terminal one line that is written over, elsewhere a line every few seconds. The returned function ends it.
 func showProgress(out io.Writer, line func() string) (stop func()) {
 	terminal, interval := false, 5*time.Second
-	if f, ok := out.(*os.File); ok {
-		if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-			terminal, interval = true, 200*time.Millisecond
-		}
+	if isTerminal(out) {
+		terminal, interval = true, 200*time.Millisecond
 	}
 	done := make(chan struct{})
 	var showing sync.WaitGroup

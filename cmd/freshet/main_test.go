@@ -169,6 +169,7 @@ func TestHelp(t *testing.T) {
 		"top":            {"--once", "--url", "$FRESHET_ADMIN_TOKEN"},
 		"load":           {"--users", "--duration", "--format", "$FRESHET_URL"},
 		"verify":         {"--duration", "--rate", "$DATABASE_URL", "$REDIS_URL"},
+		"replay":         {"--since", "--snapshot", "--follow", "$NATS_URL"},
 		"version":        {"Print the version"},
 	} {
 		t.Run(command, func(t *testing.T) {
