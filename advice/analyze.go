@@ -41,7 +41,7 @@ func (a *Analyzer) Analyze(q *query.Query) (Analysis, error) {
 	for _, n := range plan.Needs {
 		logAll(a.full.Find(n.Schema, n.Table))
 	}
-	out := Analysis{Timed: plan.Timed(), Params: paramsOf(q)}
+	out := Analysis{Timed: plan.Timed, Params: paramsOf(q)}
 	var rewrites []rewrite // found once, if anything is coarse
 	for _, n := range plan.Needs {
 		s := Shape{

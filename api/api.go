@@ -24,6 +24,7 @@ import (
 	"freshet/internal/postgres"
 	"freshet/internal/telemetry"
 	"freshet/query"
+	"freshet/query/plan"
 )
 
 // Config says what is served, and within which limits.
@@ -78,7 +79,7 @@ type API struct {
 	gate     *gate
 	writes   *gate                   // before it, for writes
 	byName   map[string]*query.Query // the reads
-	plans    atomic.Pointer[plans]
+	plans    atomic.Pointer[plan.Set]
 	outdated chan struct{}      // a lookup has found the plans to be out of date
 	waiting  chan []cache.Shape // shapes to activate
 	echo     *echo.Echo
@@ -149,7 +150,7 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := a.plans.Load().refused(); err != nil {
+	if err := refused(a.plans.Load()); err != nil {
 		return nil, err
 	}
 	return a, nil

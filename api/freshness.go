@@ -19,7 +19,7 @@ import (
 )
 
 // directives are what a request's Cache-Control asks for (RFC 9111, section 5.2.1). What is malformed or unknown is ignored, as the
-// RFC asks.
+// RFC asks; of what is there more than once the strictest counts (section 4.2.1).
 type directives struct {
 	noCache, noStore, onlyIfCached bool
 	// maxAge is the time that an answer may be behind; negative: not said.
@@ -40,12 +40,18 @@ func parseCacheControl(lines []string) directives {
 				d.onlyIfCached = true
 			case "max-age":
 				if n, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
-					d.maxAge = time.Duration(n) * time.Second
+					d.atMost(time.Duration(n) * time.Second)
 				}
 			}
 		}
 	}
 	return d
+}
+
+func (d *directives) atMost(age time.Duration) {
+	if d.maxAge < 0 || age < d.maxAge {
+		d.maxAge = age
+	}
 }
 
 // reasonNoStore is the reason to bypass the cache for a request that asks for it.
@@ -84,13 +90,20 @@ func (a *API) wanted(r *http.Request) (cache.Mark, error) {
 		return all, nil
 	}
 	if a.cfg.PositionCookie {
-		if c, err := r.Cookie(positionCookie); err == nil {
-			if mark, err := cache.ParseMark(unescapeCookie(c.Value)); err == nil { // one that is not ours says nothing
-				return mark, nil
-			}
-		}
+		return cookieMark(r), nil
 	}
 	return cache.Mark{}, nil
+}
+
+// cookieMark is the mark of the request's cookies, the latest of several; zero if there is none. One that is not ours says nothing.
+func cookieMark(r *http.Request) (latest cache.Mark) {
+	for _, c := range r.CookiesNamed(positionCookie) {
+		if mark, err := cache.ParseMark(unescapeCookie(c.Value)); err == nil {
+			// We wrote it, and leave out no timeline but the first (Mark.String).
+			latest = latest.Max(mark.On(cache.Mark{Timeline: 1}))
+		}
+	}
+	return latest
 }
 
 const (
@@ -115,6 +128,11 @@ func (a *API) tell(c echo.Context, mark cache.Mark, written bool) {
 		written = err == nil && !wanted.Reachable() && mark.Reachable()
 	}
 	if written && a.cfg.PositionCookie {
+		// Never back: what the browser has seen it goes on seeing. One that no cache reaches stands for a write of unknown position; this
+		// one is of later, and has it.
+		if sent := cookieMark(c.Request()); sent.Reachable() {
+			mark = sent.Max(mark)
+		}
 		c.SetCookie(&http.Cookie{ //nolint:gosec // Secure where the request came by TLS: it is no secret, and must work without
 			Name: positionCookie, Value: escapeCookie(mark.String()), Path: "/", MaxAge: int(cookieAge / time.Second),
 			HttpOnly: true, Secure: c.Scheme() == "https", SameSite: http.SameSiteLaxMode,
@@ -177,12 +195,20 @@ func (a *API) position(c echo.Context) error {
 		timeout = d
 	}
 	var goal cache.Mark
-	if asked := params.Get("at-least"); asked != "" {
+	asked := params.Get("at-least")
+	if asked != "" {
 		if goal, err = cache.ParseMark(asked); err != nil {
 			return bad("at-least", err)
 		}
-	} else if goal, err = a.end(ctx); err != nil {
-		return err
+	}
+	if goal.Timeline == 0 {
+		end, err := a.end(ctx)
+		if err != nil {
+			return err
+		}
+		if goal = goal.On(end); asked == "" {
+			goal = end
+		}
 	}
 	reached, err := a.reader.Reached(ctx, goal, timeout)
 	if err != nil {

@@ -47,6 +47,11 @@ func TestWhatARequestMaySay(t *testing.T) {
 		{"in a list", []string{"Cache-Control: no-transform,  max-age=20 ,x"}, latest, bypass + "watermark-stale"},
 		{"in the second of two lines", []string{"Cache-Control: no-transform", "Cache-Control: max-age=20"}, latest, bypass + "watermark-stale"},
 		{"max-age that is weaker than the policy", []string{"Cache-Control: max-age=7200"}, old, hit},
+		{"max-age twice in a line, the strict one first", []string{"Cache-Control: max-age=20, max-age=60"}, latest, bypass + "watermark-stale"},
+		{"max-age twice in a line, the strict one last", []string{"Cache-Control: max-age=60, max-age=20"}, latest, bypass + "watermark-stale"},
+		{"max-age in two lines, the strict one first", []string{"Cache-Control: max-age=20", "Cache-Control: max-age=60"}, latest, bypass + "watermark-stale"},
+		{"max-age of nothing, and of something", []string{"Cache-Control: max-age=0, max-age=60"}, latest, bypass + "watermark-behind"},
+		{"max-age once as it should be", []string{"Cache-Control: max-age=20, max-age=soon"}, latest, bypass + "watermark-stale"},
 		{"max-age of nothing", []string{"Cache-Control: max-age=0"}, latest, bypass + "watermark-behind"},
 		{"no-cache", []string{"Cache-Control: no-cache"}, latest, bypass + "watermark-behind"},
 		{"no-cache in capitals", []string{"Cache-Control: NO-CACHE"}, latest, bypass + "watermark-behind"},
@@ -333,6 +338,56 @@ func TestPositionCookie(t *testing.T) {
 	}
 }
 
+// A browser's position never goes back, whatever the server that answers is at. Only one that no cache reaches gives way: the write
+// that it stands for was before this one.
+func TestPositionCookieNeverGoesBack(t *testing.T) {
+	s := startBehind(t, func(o *options) { o.api.PositionCookie = true })
+	const unreached = "FFFFFFFF/FFFFFFFF"
+	for _, tt := range []struct{ name, sent, want string }{
+		{"ahead", "freshet-position=F/20", "F/20"},
+		{"ahead, on the same timeline", "freshet-position=F/20|timeline=1", "F/20"},
+		{"behind", "freshet-position=0/20", ""},
+		{"of a later timeline", "freshet-position=0/20|timeline=2", "0/20|timeline=2"},
+		{"two of them", "freshet-position=0/20; freshet-position=F/30; freshet-position=F/20", "F/30"},
+		{"unknown", "freshet-position=" + unreached, ""},
+		{"not ours", "freshet-position=soon", ""},
+		{"none", "a=b", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := s.do(http.MethodPatch, path1, `{"title":"New"}`, "Authorization: Bearer "+token, "Cookie: "+tt.sent)
+			require.Equal(t, http.StatusOK, r.status, r.body)
+			own := r.header.Get("Freshet-Position")
+			require.Less(t, position(t, own), position(t, "F/10"), "the header says what the write reflects, no more")
+			if tt.want == "" {
+				tt.want = own
+			}
+			set, err := http.ParseSetCookie(r.header.Get("Set-Cookie"))
+			require.NoError(t, err)
+			require.Equal(t, tt.want, set.Value)
+		})
+	}
+	// A read sets the cookie only where it has found out what was not known.
+	const together = `{"queries": [{"name": "blog_by_id", "params": {"id": 1}}]}`
+	for name, do := range map[string]func(headers ...string) response{
+		"a read":           func(headers ...string) response { return s.get(path1, headers...) },
+		"several together": func(headers ...string) response { return s.do(http.MethodPost, "/query", together, headers...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Empty(t, do("Cookie: freshet-position=0/20").header.Values("Set-Cookie"))
+			for sent, want := range map[string]string{"freshet-position=" + unreached: "", "freshet-position=F/20": "F/20"} {
+				r := do("Cookie: "+sent, "Freshet-Position: "+unreached)
+				require.Equal(t, http.StatusOK, r.status, r.body)
+				set, err := http.ParseSetCookie(r.header.Get("Set-Cookie"))
+				require.NoError(t, err)
+				if want == "" {
+					want = r.header.Get("Freshet-Position")
+				}
+				require.Equal(t, want, set.Value)
+			}
+		})
+	}
+}
+
 func TestNoPositionCookieUnlessSwitchedOn(t *testing.T) {
 	s := startBehind(t)
 	s.get(path1)
@@ -384,7 +439,16 @@ func TestStaleIfError(t *testing.T) {
 		s.problem(r, http.StatusServiceUnavailable, "/patient/1")
 		require.Equal(t, "1", r.header.Get("Retry-After"), bound)
 	}
+	const both = `{"queries": [{"name": "patient", "params": {"id": 1}}, {"name": "blog_by_id", "params": {"id": 1}}]}`
+	several, got := s.together(both)
+	require.Equal(t, "freshet; hit; detail=stale", several.cacheStatus())
+	require.JSONEq(t, fresh.body, string(got.Results[0].Data))
+	require.Regexp(t, "^3[0-9]$", several.header.Get("Age"))
+	for _, bound := range []string{"Cache-Control: max-age=20", "Cache-Control: no-cache", "Cache-Control: no-store", "Freshet-Position: 0/1"} {
+		s.problem(s.do(http.MethodPost, "/query", both, bound), http.StatusServiceUnavailable, "/query")
+	}
 	aged(71 * time.Second)
+	s.problem(s.do(http.MethodPost, "/query", both), http.StatusServiceUnavailable, "/query")
 	s.problem(s.get("/patient/1"), http.StatusServiceUnavailable, "/patient/1")
 	require.Equal(t, hit, s.get(path1).cacheStatus(), "its own bound is an hour")
 	aged(2 * time.Hour)

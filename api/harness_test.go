@@ -41,6 +41,7 @@ type options struct {
 	database config.Database
 	files    fstest.MapFS            // further query files
 	private  bool                    // a Postgres server of its own
+	promoted bool                    // the private server is a replica that was promoted: it is on the second timeline
 	prepare  func(*testenv.Database) // before the api starts
 }
 
@@ -91,6 +92,11 @@ func newSite(t *testing.T, edit ...func(*options)) *site {
 	}
 	s := &site{t: t, server: testenv.Redis(t), log: &logged{}}
 	s.db = database(t, o.private)
+	if o.promoted {
+		s.db = s.db.Replica(t, nil, nil)
+		s.db.Promote(t)
+		s.db.Exec(t, "INSERT INTO freshet.incarnation (source, session) VALUES ('', 'test')") // it is unlogged: cdc begins the log anew
+	}
 	if o.prepare != nil {
 		o.prepare(s.db)
 	}

@@ -96,7 +96,7 @@ func (a *API) cacheFresh(m *health.Monitor) string {
 		return r.Public()
 	}
 	w, known := r.Details.(health.Watermark)
-	if known && w.State.Generations[cache.CatalogShape.String()] != a.plans.Load().generation {
+	if known && w.State.Generations[cache.CatalogShape.String()] != a.plans.Load().Generation {
 		return "the queries are being analyzed: a definition has changed"
 	}
 	return "ok"
@@ -117,14 +117,14 @@ func (a *API) checkQueries(ctx context.Context) (any, error) {
 	h := queryHealth{Total: len(a.cfg.Queries), Disabled: map[string]string{}}
 	plans := a.plans.Load()
 	var shapes []cache.Shape
-	for q, one := range plans.of {
-		if one.refused != nil {
-			h.Disabled[q.Name] = one.refused.Error()
+	for q, one := range plans.Of {
+		if one.Refused != nil {
+			h.Disabled[q.Name] = one.Refused.Error()
 			continue
 		}
 		h.Cached++
-		for _, n := range one.needs {
-			shapes = append(shapes, n.shape)
+		for _, n := range one.Needs {
+			shapes = append(shapes, n.Shape)
 		}
 	}
 	state, _, err := a.cfg.Store.Peek(ctx)
@@ -173,6 +173,12 @@ func (a *API) endpoints() []endpoint {
 		endpoint{Method: "GET", Path: health.PathBasic, Doc: "How the process is, in a word.", Try: health.PathBasic},
 		endpoint{Method: "GET", Path: health.PathLive, Doc: "The process answers.", Try: health.PathLive},
 		endpoint{Method: "GET", Path: health.PathReady, Doc: "Reads can be served, or why not.", Try: health.PathReady})
+	all = append(all,
+		endpoint{Method: "POST", Path: queryPath, Doc: "Several reads of one moment."},
+		endpoint{Method: "GET", Path: positionPath, Doc: "Answers once the cache has applied whatever was committed before.", Try: positionPath})
+	if a.metrics != nil {
+		all = append(all, endpoint{Method: "GET", Path: metricsPath, Doc: "Metrics for Prometheus.", Try: metricsPath})
+	}
 	if a.cfg.HealthOpen { // else a link would only show that it needs the token
 		all = append(all, endpoint{Method: "GET", Path: health.PathDetailed, Doc: "What the api depends on, and how that is.", Try: health.PathDetailed})
 	}

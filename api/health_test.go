@@ -178,6 +178,9 @@ func TestHealthDetailedNeedsTheToken(t *testing.T) {
 	require.Equal(t, http.StatusOK, open.get(health.PathDetailed).status)
 	require.Contains(t, open.get("/").body, health.PathDetailed)
 	require.NotContains(t, s.get("/").body, health.PathDetailed)
+	for _, path := range []string{`"/metrics"`, `"/query"`, `"/position"`, `"/ui"`, `"/health/ready"`} {
+		require.Contains(t, s.get("/").body, path, "what everybody may ask for is listed")
+	}
 }
 
 // What is there to be seen: the slot, the watermark, the queries, the pool; and what the api cannot know.

@@ -13,6 +13,7 @@ import (
 	"freshet/cache"
 	"freshet/internal/telemetry"
 	"freshet/query"
+	"freshet/query/plan"
 )
 
 // The numbers of the outcomes that are no bypass.
@@ -100,7 +101,7 @@ func (a *API) serveMetrics(e *echo.Echo) {
 	if a.metrics == nil {
 		return
 	}
-	readable(e, "/metrics", echo.WrapHandler(a.metrics.Handler()))
+	readable(e, metricsPath, echo.WrapHandler(a.metrics.Handler()))
 	all := e.Routes()
 	slices.SortFunc(all, func(x, y *echo.Route) int { return strings.Compare(x.Method, y.Method) }) // HEAD after GET
 	for _, r := range all {
@@ -124,13 +125,13 @@ func (a *API) State(ctx context.Context) telemetry.APIState {
 		if !state.At.IsZero() {
 			a.lastMark.Store(state.At.UnixMicro())
 		}
-		s.ShapesWaiting = p.inactive(state)
+		s.ShapesWaiting = inactive(p, state)
 	}
 	if at := a.lastMark.Load(); at != 0 {
 		s.WatermarkAge = max(0, a.clock.Now().Sub(time.UnixMicro(at)))
 	}
-	for _, one := range p.of {
-		if one.refused != nil {
+	for _, one := range p.Of {
+		if one.Refused != nil {
 			s.QueriesDisabled++
 		}
 	}
@@ -138,12 +139,12 @@ func (a *API) State(ctx context.Context) telemetry.APIState {
 }
 
 // inactive is how many of the shapes are not active in the cache; without a watermark all of them.
-func (p *plans) inactive(state cache.State) int {
+func inactive(p *plan.Set, state cache.State) int {
 	waiting := map[string]bool{}
-	for _, one := range p.of {
-		for _, n := range one.needs {
-			if !n.shape.ActiveIn(state) {
-				waiting[n.shape.String()] = true
+	for _, one := range p.Of {
+		for _, n := range one.Needs {
+			if !n.Shape.ActiveIn(state) {
+				waiting[n.Shape.String()] = true
 			}
 		}
 	}

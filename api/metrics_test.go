@@ -234,6 +234,7 @@ func TestWaitingRequestsAreMeasured(t *testing.T) {
 func TestNothingIsMeasuredOnRequest(t *testing.T) {
 	s := start(t, func(o *options) { o.api.Unmeasured = true })
 	require.Equal(t, http.StatusNotFound, s.get("/metrics").status)
+	require.NotContains(t, s.get("/").body, `"/metrics"`)
 	require.Equal(t, stored, s.get("/blogs/1").cacheStatus())
 	require.Equal(t, hit, s.get("/blogs/1").cacheStatus())
 	require.Equal(t, http.StatusOK, s.write(http.MethodPatch, "/blogs/1", `{"title": "x"}`).status)

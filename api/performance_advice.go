@@ -148,7 +148,7 @@ func (a *adviser) targets() []advice.Target {
 
 // analyze analyses the queries, if a definition has changed since the last time.
 func (a *adviser) analyze(ctx context.Context) error {
-	fingerprint := a.api.plans.Load().fingerprint
+	fingerprint := a.api.plans.Load().Fingerprint
 	if a.analyses != nil && fingerprint == a.fingerprint {
 		return nil
 	}

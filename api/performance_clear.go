@@ -132,13 +132,13 @@ func (p *performance) clearQuery(name string) (func(context.Context) (int, error
 	if q == nil {
 		return nil, fmt.Errorf("there is no read named %q", name)
 	}
-	plan := p.api.plans.Load().of[q]
-	if plan == nil || plan.refused != nil {
+	one := p.api.plans.Load().Of[q]
+	if one == nil || one.Refused != nil {
 		return nil, fmt.Errorf("the query %s is not cached now", name)
 	}
-	shapes := make([]cache.Shape, 0, len(plan.needs))
-	for _, n := range plan.needs {
-		shapes = append(shapes, n.shape)
+	shapes := make([]cache.Shape, 0, len(one.Needs))
+	for _, n := range one.Needs {
+		shapes = append(shapes, n.Shape)
 	}
 	return func(ctx context.Context) (int, error) {
 		return p.api.cfg.Store.ClearShapes(ctx, cache.Union(shapes)...)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
 	"strings"
 	"time"
@@ -14,91 +13,18 @@ import (
 
 	"freshet/cache"
 	"freshet/internal/postgres"
-	"freshet/query"
 	"freshet/query/analysis"
+	"freshet/query/plan"
 )
 
 // reasonDisabled is the reason to bypass the cache for a query that cannot be analyzed any more: a definition has changed.
 const reasonDisabled = "query-disabled"
 
-// plans say what each cached query depends on. They are bound to the catalog's generation: one that was read from the cache before
-// the catalog was read from Postgres. A change of a definition renews the generation in order with the data, and a reader compares
-// it with every lookup: plans that do not know of the change are not used.
-type plans struct {
-	generation string
-	// fingerprint is that of the catalog that they were made of.
-	fingerprint string
-	// of has a plan for each query that is cached.
-	of map[*query.Query]*plan
-}
-
-// plan is what one query depends on, or why it is not cached.
-type plan struct {
-	prefix   string // of the names of its entries
-	needs    []need
-	warnings []string
-	refused  error
-}
-
-// need is a shape that a query depends on; its values come from a request's parameters.
-type need struct {
-	query.Need
-	shape cache.Shape
-}
-
-// unbound is a generation that no cache has.
-const unbound = "?"
-
-// analyze makes plans of the catalog as it is now, and returns the shapes that they need.
-func (a *API) analyze(ctx context.Context, conn *pgx.Conn) (*plans, []cache.Shape, error) {
-	catalog, err := analysis.ReadCatalog(ctx, conn)
-	if err != nil {
-		return nil, nil, err
-	}
-	p := &plans{generation: unbound, fingerprint: catalog.Fingerprint(), of: make(map[*query.Query]*plan, len(a.cfg.Queries))}
-	var shapes []cache.Shape
-	for _, q := range a.cfg.Queries {
-		if !q.Cached() {
-			continue
-		}
-		// Names mean what the search_path says: a process with another one has entries of its own.
-		one := &plan{prefix: fmt.Sprintf("%s@%s.%08x?", q.Name, q.Fingerprint(), crc32.ChecksumIEEE([]byte(strings.Join(catalog.SearchPath, "\x00"))))}
-		p.of[q] = one
-		derived, err := q.Plan(catalog)
-		if err != nil {
-			one.refused = err
-			continue
-		}
-		one.warnings = derived.Warnings
-		for _, n := range derived.Needs {
-			shape := cache.NewShape(n.Schema, n.Table, n.Columns...).Reading(n.Reads)
-			one.needs = append(one.needs, need{n, shape})
-			shapes = append(shapes, shape)
-		}
-	}
-	shapes = cache.Union(shapes)
-	p.widen(shapes)
-	return p, shapes, nil
-}
-
-// widen lets every need have the columns that are registered for its shape: the union of what this process's queries read.
-func (p *plans) widen(shapes []cache.Shape) {
-	byName := make(map[string]cache.Shape, len(shapes))
-	for _, s := range shapes {
-		byName[s.String()] = s
-	}
-	for _, one := range p.of {
-		for i := range one.needs {
-			one.needs[i].shape = byName[one.needs[i].shape.String()]
-		}
-	}
-}
-
 // refused joins the reasons why queries are not cached.
-func (p *plans) refused() error {
+func refused(plans *plan.Set) error {
 	var all []error
-	for _, one := range p.of {
-		all = append(all, one.refused)
+	for _, one := range plans.Of {
+		all = append(all, one.Refused)
 	}
 	slices.SortFunc(all, compareErrors)
 	return errors.Join(all...)
@@ -115,32 +41,32 @@ func compareErrors(x, y error) int {
 }
 
 // refuse takes the queries out whose shapes could not be registered: the log may lack changes of their tables.
-func (p *plans) refuse(failed map[string]error) {
-	for _, one := range p.of {
-		for _, n := range one.needs {
-			if err := failed[n.shape.String()]; err != nil && one.refused == nil {
-				one.refused = err
+func refuse(plans *plan.Set, failed map[string]error) {
+	for _, one := range plans.Of {
+		for _, n := range one.Needs {
+			if err := failed[n.Shape.String()]; err != nil && one.Refused == nil {
+				one.Refused = err
 			}
 		}
 	}
 }
 
 // report logs what is another matter than it was before.
-func (a *API) report(before, now *plans) {
-	for q, one := range now.of {
-		was := &plan{}
-		if before != nil && before.of[q] != nil {
-			was = before.of[q]
+func (a *API) report(before, now *plan.Set) {
+	for q, one := range now.Of {
+		was := &plan.Plan{}
+		if before != nil && before.Of[q] != nil {
+			was = before.Of[q]
 		}
-		if !slices.Equal(was.warnings, one.warnings) {
-			for _, w := range one.warnings {
+		if !slices.Equal(was.Warnings, one.Warnings) {
+			for _, w := range one.Warnings {
 				a.log.Warn("query", "name", q.Name, "file", q.File, "warning", w)
 			}
 		}
 		switch {
-		case one.refused != nil && compareErrors(was.refused, one.refused) != 0:
-			a.log.Error("QUERY DISABLED: it is not cached any more and reads Postgres", "name", q.Name, "error", one.refused)
-		case one.refused == nil && was.refused != nil:
+		case one.Refused != nil && compareErrors(was.Refused, one.Refused) != 0:
+			a.log.Error("QUERY DISABLED: it is not cached any more and reads Postgres", "name", q.Name, "error", one.Refused)
+		case one.Refused == nil && was.Refused != nil:
 			a.log.Info("query enabled again", "name", q.Name)
 		}
 	}
@@ -150,25 +76,23 @@ func (a *API) report(before, now *plans) {
 func (a *API) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
-	// The generation before the catalog: a change in between makes the plans fail the comparison, not pass it (cache/model:
-	// generationFirst).
-	generation, err := a.cfg.Store.Catalog(ctx)
-	if err != nil || generation == "" {
-		generation = unbound // no cache, or nobody who keeps it
-	}
-	var next *plans
-	var shapes []cache.Shape
-	err = a.cfg.Pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+	generation := plan.Generation(ctx, a.cfg.Store)
+	var next *plan.Set
+	err := a.cfg.Pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 		if err := a.compareDefinitions(ctx, conn); err != nil {
 			return err
 		}
-		next, shapes, err = a.analyze(ctx, conn.Conn())
-		return err
+		catalog, err := analysis.ReadCatalog(ctx, conn.Conn())
+		if err != nil {
+			return err
+		}
+		next = plan.New(generation, catalog, a.cfg.Queries)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("read the definitions: %w", err)
 	}
-	done, err := a.registry.Register(ctx, shapes)
+	done, err := a.registry.Register(ctx, next.Shapes)
 	if err != nil {
 		return err
 	}
@@ -176,7 +100,7 @@ func (a *API) refresh(ctx context.Context) error {
 		// No event trigger tells of a change of a table that nobody had registered yet.
 		err := a.cfg.Pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
 			catalog, err := analysis.ReadCatalog(ctx, conn.Conn())
-			if err == nil && catalog.Fingerprint() != next.fingerprint {
+			if err == nil && catalog.Fingerprint() != next.Fingerprint {
 				err = errRedefined
 			}
 			return err
@@ -185,7 +109,6 @@ func (a *API) refresh(ctx context.Context) error {
 			return err
 		}
 	}
-	next.generation = generation
 	a.adopt(next, done)
 	return nil
 }
@@ -193,8 +116,8 @@ func (a *API) refresh(ctx context.Context) error {
 var errRedefined = errors.New("a definition has changed while the queries were registered")
 
 // adopt uses new plans, whose shapes are registered.
-func (a *API) adopt(next *plans, done cache.Registered) {
-	next.refuse(done.Failed)
+func (a *API) adopt(next *plan.Set, done cache.Registered) {
+	refuse(next, done.Failed)
 	a.report(a.plans.Swap(next), next)
 	if len(done.Waiting) > 0 {
 		select { // the one that is at it will hear of the rest with the next round
@@ -292,7 +215,7 @@ func (a *API) keepPlans(ctx context.Context) error {
 // pause is the time until the plans are looked after again: soon if they wait for a cache to bind them to.
 func (a *API) pause(due time.Time) time.Duration {
 	left := max(0, time.Until(due))
-	if a.plans.Load().generation == unbound {
+	if a.plans.Load().Generation == plan.Unbound {
 		return min(left, bindInterval)
 	}
 	return left
@@ -300,13 +223,12 @@ func (a *API) pause(due time.Time) time.Duration {
 
 // canBind tells whether plans that are not bound to a cache could now be.
 func (a *API) canBind(ctx context.Context) bool {
-	if a.plans.Load().generation != unbound {
+	if a.plans.Load().Generation != plan.Unbound {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, bindInterval)
 	defer cancel()
-	generation, err := a.cfg.Store.Catalog(ctx)
-	return err == nil && generation != ""
+	return plan.Generation(ctx, a.cfg.Store) != plan.Unbound
 }
 
 // outOfDate asks keepPlans for new plans.

@@ -5,10 +5,12 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"freshet/cache"
 	"freshet/internal/testenv"
 )
 
@@ -122,6 +124,23 @@ func TestPositionWithoutACache(t *testing.T) {
 	require.Equal(t, "0/1", s.position(s.get("/position?at-least=0/1&timeout=20ms"), false))
 	require.NoError(t, s.server.Server.Kill())
 	require.Equal(t, "0/1", s.position(s.get("/position?at-least=0/1&timeout=20ms"), false))
+}
+
+// After a failover positions are given out again. A bare one is of the primary that is asked: a cache that is further on the timeline
+// before has not passed it.
+func TestPositionAfterAFailover(t *testing.T) {
+	s := start(t, func(o *options) { o.private, o.promoted = true, true })
+	s.setWatermarkAt(time.Now(), cache.Mark{Timeline: 1, Position: position(t, "F/10")})
+	end := s.end().String()
+	require.Equal(t, end+";timeline=2", s.position(s.get("/position?timeout=20ms&at-least="+end), false))
+	require.Equal(t, "0/0;timeline=2", s.position(s.get("/position?timeout=20ms&at-least=0/0"), false))
+	require.Equal(t, end, s.position(s.get("/position?timeout=20ms&at-least="+end+"%3Btimeline=1"), true), "who says which means it")
+	s.setWatermarkAt(time.Now(), cache.Mark{Timeline: 2, Position: s.end()})
+	require.Equal(t, end+";timeline=2", s.position(s.get("/position?at-least="+end), true))
+
+	require.NoError(t, s.db.Server.Kill())
+	s.problem(s.get("/position?at-least="+end), http.StatusServiceUnavailable, "/position")
+	s.position(s.get("/position?at-least="+end+"%3Btimeline=2"), true)
 }
 
 // What cannot be read is refused by its name. It never counts as not given: the answer would be that of another question.

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -16,8 +15,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"freshet/cache"
-	"freshet/internal/postgres"
 	"freshet/query"
+	"freshet/query/plan"
 )
 
 // Headers of Freshet and of RFC 9211 and RFC 9110.
@@ -61,35 +60,17 @@ func (a *API) read(q *query.Query) echo.HandlerFunc {
 }
 
 // request is the question for the cache.
-func (a *API) request(r *http.Request, q *query.Query, plans *plans, args query.Args) (cache.Request, error) {
-	plan := plans.of[q]
-	req := cache.Request{
-		Field: shortened(plan.prefix + args.Key()), TTL: q.TTL, StaleIfError: q.StaleIfError,
-		MaxStaleness: cmp.Or(q.MaxStaleness, a.cfg.MaxStaleness),
-		Tags:         tags(plan.needs, args), Catalog: plans.generation,
-	}
-	if plan.refused != nil {
+func (a *API) request(r *http.Request, q *query.Query, plans *plan.Set, args query.Args) (cache.Request, error) {
+	one := plans.Of[q]
+	req := plans.Request(one, args, a.cfg.MaxStaleness)
+	if one.Refused != nil {
 		req.Bypass = reasonDisabled
 	}
 	return req, a.demand(r, &req)
 }
 
-// maxField bounds the name of an entry; long ones are hashed, with 256 bits: two requests must never share a name.
-const maxField = 200
-
-func shortened(field string) string {
-	if len(field) <= maxField {
-		return field
-	}
-	sum := sha256.Sum256([]byte(field))
-	name, _, _ := strings.Cut(field, "?")
-	return name + "?~" + hex.EncodeToString(sum[:])
-}
-
-// withEnd is the text of a query with where the WAL ends once its snapshot was taken: nothing that it sees can be later.
-func (a *API) withEnd(q *query.Query) string {
-	return "SELECT freshet_answer.body, " + postgres.EndColumns(a.cfg.Source) + " FROM (\n" + q.Text + "\n) AS freshet_answer(body)"
-}
+// withEnd is the text of a query with where the WAL ends.
+func (a *API) withEnd(q *query.Query) string { return plan.WithEnd(q, a.cfg.Source) }
 
 // fill runs the query. The connection is the primary's, and the snapshot is taken when the statement begins.
 func (a *API) fill(ctx context.Context, q *query.Query, text string, args query.Args) (r cache.Result, err error) {

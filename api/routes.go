@@ -4,18 +4,22 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 
-	"freshet/cache"
 	"freshet/query"
 )
 
 // reserved are the paths that are Freshet's own.
-var reserved = []string{"/health", "/performance", "/metrics", "/ui", "/query", "/position"}
+var reserved = []string{"/health", "/performance", metricsPath, "/ui", queryPath, positionPath}
+
+const (
+	metricsPath  = "/metrics" // for Prometheus
+	queryPath    = "/query"
+	positionPath = "/position"
+)
 
 func (a *API) routes() error {
 	e := echo.New()
@@ -47,8 +51,8 @@ func (a *API) routes() error {
 		a.byName[q.Name] = q
 		readable(e, q.Path, a.read(q))
 	}
-	e.POST("/query", a.together)
-	e.GET("/position", a.position)
+	e.POST(queryPath, a.together)
+	e.GET(positionPath, a.position)
 	a.healthRoutes(e)
 	a.perf.routes(e)
 	a.watchRoutes(e)
@@ -71,24 +75,6 @@ func checkPath(q *query.Query) error {
 		}
 	}
 	return nil
-}
-
-// tags are the tags of a request. There are none if the request names too many values: it is then not cached.
-func tags(needs []need, args query.Args) []cache.Tag {
-	all := make([]cache.Tag, 0, len(needs))
-	for _, n := range needs {
-		combinations, ok := n.Values(args)
-		if !ok {
-			return nil
-		}
-		for _, values := range combinations {
-			tag := n.shape.Tag(values...)
-			if !slices.ContainsFunc(all, func(t cache.Tag) bool { return t.Name == tag.Name }) {
-				all = append(all, tag)
-			}
-		}
-	}
-	return all
 }
 
 // valuesOf reads the parameters that the URL carries.

@@ -72,7 +72,7 @@ func (a *API) together(c echo.Context) error {
 		a.outOfDate()
 	}
 	h := c.Response().Header()
-	h.Set(headerCacheStatus, cacheStatus(&cache.Answer{Status: all.Status, Reason: all.Reason, TTL: shortest(all), Stored: stored(all)}))
+	h.Set(headerCacheStatus, cacheStatus(&cache.Answer{Status: all.Status, Reason: all.Reason, TTL: shortest(all), Stored: stored(all), Stale: all.Stale}))
 	h.Set(echo.HeaderCacheControl, "no-store")
 	a.tell(c, all.Mark, false)
 	h.Set(headerAge, seconds(all.Answers[0].Age)) // one watermark, or none: it is that of all

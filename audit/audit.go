@@ -38,7 +38,7 @@
 // nothing but the order of arrays, at any depth, counts as reordered, neither as stale nor as checked, because it cannot be told from a
 // stale order. A statement that leaves more open than that (which rows LIMIT
 // takes, the order within string_agg, the last digit of a sum of floats) differs from itself, and will be reported. A query that
-// depends on the time through now() and the like promises no more than its ttl (see query.Plan.Timed): where it differs it counts as
+// depends on the time through now() and the like promises no more than its ttl (see query.Plan): where it differs it counts as
 // timed, and only where it is equal as checked.
 //
 // Over-clearing is measured on the side: entries that were fresh are looked at again, and when one has been cleared it is compared

@@ -13,6 +13,7 @@ import (
 
 	"freshet/cache"
 	"freshet/internal/testenv"
+	"freshet/query/plan"
 )
 
 // run lets the audit run until the summary is as it should be.
@@ -78,18 +79,20 @@ func TestForeignIsCounted(t *testing.T) {
 		"a query that is not here":    {tag, "gone@0011223344556677.00000000?id=1:1", foreignQuery},
 		"an older file":               {tag, "item@0011223344556677.00000000?id=1:1", foreignVersion},
 		"parameters that are none":    {tag, good + "id=1:x", foreignParameter},
-		"a name that was hashed":      {long.req.Tags[0].Name, p.of["items"].prefix + "~" + strings.Repeat("0", 64), unreadable},
+		"a name that was hashed":      {long.req.Tags[0].Name, p.byName["items"].Prefix + "~" + strings.Repeat("0", 64), unreadable},
 		"a bucket of another value":   {r.item("2").req.Tags[0].Name, s.req.Field, foreignElsewhere},
 		"too many values to be there": {tag, r.ask("items", "grp=1:1 least=0: any=0[]").req.Field, foreignElsewhere},
 	} {
-		got, reason := r.a.identify(p, cache.Place{Tag: tt.tag, Field: tt.field})
+		got, reason, err := r.a.identify(t.Context(), p, cache.Place{Tag: tt.tag, Field: tt.field})
+		require.NoError(t, err)
 		require.Equal(t, tt.reason, reason, name)
 		require.Equal(t, reason == "", got != nil, name)
 	}
-	p.of["item"].refused = context.Canceled // a definition has made it so
-	_, reason := r.a.identify(p, cache.Place{Tag: tag, Field: s.req.Field})
+	p.byName["item"].Refused = context.Canceled // a definition has made it so
+	_, reason, err := r.a.identify(t.Context(), p, cache.Place{Tag: tag, Field: s.req.Field})
+	require.NoError(t, err)
 	require.Equal(t, foreignRefused, reason)
-	p.of["item"].refused = nil
+	p.byName["item"].Refused = nil
 
 	r.read(s)
 	require.NoError(t, r.client.HSet(t.Context(), r.store.Bucket(s.req.Tags[0]), "gone@1.0?", "x", "item@1.0?", "x").Err())
@@ -226,14 +229,14 @@ func TestExpiryIsNoClear(t *testing.T) {
 func TestMemoryIsBounded(t *testing.T) {
 	var m memory
 	for i := range 3 * maxRemembered {
-		r := remembered{subject: &subject{plan: &plan{}, req: cache.Request{Field: fmt.Sprint(i / 2)}}, look: &cache.Inspection{Identity: "i"}}
+		r := remembered{subject: &subject{planned: &planned{Plan: &plan.Plan{}}, req: cache.Request{Field: fmt.Sprint(i / 2)}}, look: &cache.Inspection{Identity: "i"}}
 		m.add(r)
 	}
 	require.Len(t, m.queue, maxRemembered)
 	require.Len(t, m.known, maxRemembered)
 	// One that depends on the time would differ without a reason to clear it.
 	var other memory
-	other.add(remembered{subject: &subject{plan: &plan{timed: true}}, look: &cache.Inspection{}})
+	other.add(remembered{subject: &subject{planned: &planned{Plan: &plan.Plan{Timed: true}}}, look: &cache.Inspection{}})
 	require.Empty(t, other.queue)
 	_, ok := m.take(time.Now())
 	require.True(t, ok)

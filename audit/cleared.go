@@ -36,7 +36,7 @@ func (m *memory) add(r remembered) {
 	if m.known == nil {
 		m.known = map[string]bool{}
 	}
-	if id := r.req.Field + r.look.Identity; len(m.queue) < maxRemembered && !m.known[id] && !r.timed {
+	if id := r.req.Field + r.look.Identity; len(m.queue) < maxRemembered && !m.known[id] && !r.Timed {
 		m.known[id] = true
 		m.queue = append(m.queue, r)
 	}
@@ -103,5 +103,5 @@ func (a *Auditor) cleared(ctx context.Context, r remembered, now *cache.Inspecti
 	}
 	shapes := len(r.req.Tags)
 	whole := differ(r.look.Bound[:1+shapes], now.Bound[:1+shapes])
-	a.stats.cleared(r.query.Name, sumOf(result) == r.sum, whole)
+	a.stats.cleared(r.Query.Name, sumOf(result) == r.sum, whole)
 }

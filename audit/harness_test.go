@@ -105,10 +105,10 @@ func (r *rig) begin() {
 		Source: "test", Chain: cache.NewToken(), Session: "s1", Sequence: 1, Mark: r.end(), At: time.Now(), Stamp: cache.NewToken(),
 		Generations: map[string]string{cache.CatalogShape.String(): cache.NewToken()},
 	}
-	for _, p := range r.a.plans.Load().of {
-		require.NoError(r.t, p.refused)
-		for _, n := range p.needs {
-			next.Generations[n.shape.String()] = n.shape.NewGeneration()
+	for _, p := range r.a.plans.Load().Of {
+		require.NoError(r.t, p.Refused)
+		for _, n := range p.Needs {
+			next.Generations[n.Shape.String()] = n.Shape.NewGeneration()
 		}
 	}
 	ok, err := r.store.Begin(r.t.Context(), r.state, next)
@@ -148,9 +148,9 @@ func (r *rig) applyTo(mark cache.Mark, generations map[string]string, tags ...ca
 func (r *rig) ask(name, key string) *subject {
 	r.t.Helper()
 	p := r.a.plans.Load()
-	args, err := p.of[name].query.ParseKey(key)
+	args, err := p.byName[name].Query.ParseKey(key)
 	require.NoError(r.t, err)
-	return &subject{plan: p.of[name], args: args, req: r.a.request(p, p.of[name], args)}
+	return &subject{planned: p.byName[name], args: args, req: r.a.request(p, p.byName[name], args)}
 }
 
 func (r *rig) item(id string) *subject { return r.ask("item", "id="+sized(id)) }

@@ -73,12 +73,12 @@ func (a *Auditor) get(ctx context.Context, target string) (r cache.Result, hit b
 // url is the path and the query string of a request with these arguments; ok is false if there is none: a list whose elements have
 // commas, an empty segment.
 func (s *subject) url() (target string, ok bool) {
-	segments := strings.Split(s.query.Path, "/")
+	segments := strings.Split(s.Query.Path, "/")
 	values := url.Values{}
-	for _, p := range s.query.Params {
+	for _, p := range s.Query.Params {
 		switch v := s.args.Arg(p.Name).(type) {
 		case string:
-			i := slices.Index(strings.Split(s.query.Path, "/"), ":"+p.Name)
+			i := slices.Index(strings.Split(s.Query.Path, "/"), ":"+p.Name)
 			if i < 0 {
 				values.Set(p.Name, v)
 				continue

@@ -52,8 +52,14 @@ type outcome struct {
 // one looks at one entry.
 func (a *Auditor) one(ctx context.Context, place cache.Place) {
 	plans := a.plans.Load()
-	s, reason := a.identify(plans, place)
-	if reason != "" {
+	s, reason, err := a.identify(ctx, plans, place)
+	switch {
+	case err != nil:
+		if ctx.Err() == nil {
+			a.stats.count("", a.failure(ctx, "Redis cannot be read", err))
+		}
+		return
+	case reason != "":
 		a.stats.foreign(reason)
 		return
 	}
@@ -61,7 +67,7 @@ func (a *Auditor) one(ctx context.Context, place cache.Place) {
 	if o.reason == cache.ReasonSchema {
 		a.outOfDate(ctx)
 	}
-	a.stats.count(s.query.Name, o)
+	a.stats.count(s.Query.Name, o)
 	switch o.verdict {
 	case fresh:
 		a.memory.add(remembered{subject: s, look: o.first, sum: o.sum, at: time.Now()})
@@ -97,7 +103,7 @@ func (a *Auditor) judge(ctx context.Context, s *subject) outcome {
 		o.verdict, o.sum = fresh, sumOf(now)
 		return o
 	}
-	if s.timed {
+	if s.Timed {
 		o.verdict = timed
 		return o
 	}
@@ -136,7 +142,7 @@ func (a *Auditor) ask(ctx context.Context, s *subject) (r cache.Result, end cach
 	defer cancel()
 	var position, timeline string
 	if err := a.cfg.Pool.QueryRow(ctx, s.sql, s.args.Values()...).Scan(&r.Body, &position, &timeline); err != nil {
-		return r, end, fmt.Errorf("query %s: %w", s.query.Name, err)
+		return r, end, fmt.Errorf("query %s: %w", s.Query.Name, err)
 	}
 	lsn, tli, err := a.wal.ParseEnd(position, timeline)
 	r.Found = r.Body != nil

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -248,11 +249,52 @@ func TestReordered(t *testing.T) {
 	require.Equal(t, behind, r.judge(s, func() { r.apply(s.req.Tags...) }, nil).verdict)
 }
 
+// An entry whose name is too long, and hashed, is judged like any other: its name is kept with it.
+func TestHashedName(t *testing.T) {
+	r := newRig(t)
+	s := r.ask("items", "grp=1:1 least=300:"+strings.Repeat("m", 300)+" any=-")
+	place := cache.Place{Tag: s.req.Tags[0].Name, Field: s.req.Field}
+	require.Less(t, len(s.req.Field), 200)
+	identify := func() (*subject, string) {
+		got, reason, err := r.a.identify(t.Context(), r.a.plans.Load(), place)
+		require.NoError(t, err)
+		return got, reason
+	}
+	r.read(s)
+	got, reason := identify()
+	require.Empty(t, reason)
+	require.Equal(t, s.args, got.args)
+	require.Equal(t, fresh, r.judge(got, nil, nil).verdict)
+	r.forge(got, "[]")
+	r.db.Exec(t, "UPDATE items SET note = 'z' WHERE id = 1")
+	require.Equal(t, stale, r.judge(got, func() { r.apply() }, nil).verdict)
+	sum := r.run(func(s Summary) bool { return s.Stale > 0 })
+	require.Empty(t, sum.Foreign)
+	require.Contains(t, r.stale[0].Params["least"], "mmm")
+
+	// A name that was kept with another entry is not believed.
+	other := r.ask("items", "grp=1:1 least=300:"+strings.Repeat("n", 300)+" any=-")
+	r.read(other)
+	bucket := r.store.Bucket(s.req.Tags[0])
+	entry, err := r.client.HGet(t.Context(), bucket, other.req.Field).Result()
+	require.NoError(t, err)
+	require.NoError(t, r.client.HSet(t.Context(), bucket, s.req.Field, entry).Err())
+	_, reason = identify()
+	require.Equal(t, unreadable, reason)
+	require.NoError(t, r.client.HSet(t.Context(), bucket, s.req.Field, "of another version").Err())
+	_, reason = identify()
+	require.Equal(t, unreadable, reason)
+
+	require.NoError(t, r.client.Set(t.Context(), bucket, "no hash", 0).Err())
+	r.a.one(t.Context(), place)
+	require.EqualValues(t, 1, r.a.Summary().Failed)
+}
+
 // A query that depends on the time promises its ttl, no more: a difference is none that is stale.
 func TestTimed(t *testing.T) {
 	r := newRig(t)
 	s := r.ask("clock", "id=1:1")
-	require.True(t, s.timed)
+	require.True(t, s.Timed)
 	r.read(s)
 	require.Equal(t, timed, r.judge(s, func() { r.apply() }, nil).verdict)
 }

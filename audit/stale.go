@@ -59,7 +59,7 @@ type Bucket struct {
 // describe is what is known about a stale entry.
 func (a *Auditor) describe(s *subject, look *cache.Inspection, now cache.Result, end cache.Mark) *Stale {
 	st := &Stale{
-		Query: s.query.Name, Params: s.params(), Kind: KindEntry, Position: end.String(), Watermark: look.Watermark.String(),
+		Query: s.Query.Name, Params: s.params(), Kind: KindEntry, Position: end.String(), Watermark: look.Watermark.String(),
 		Filled: look.Filled, Found: time.Now(), Chain: look.Bound[0], Tags: s.req.Tags, field: s.req.Field, identity: look.Identity,
 	}
 	if look.Seen.Position != 0 {
@@ -75,8 +75,8 @@ func (a *Auditor) describe(s *subject, look *cache.Inspection, now cache.Result,
 
 // params are the arguments by name: texts, lists of them, or nil.
 func (s *subject) params() map[string]any {
-	all := make(map[string]any, len(s.query.Params))
-	for _, p := range s.query.Params {
+	all := make(map[string]any, len(s.Query.Params))
+	for _, p := range s.Query.Params {
 		all[p.Name] = s.args.Arg(p.Name)
 	}
 	return all

@@ -8,6 +8,7 @@ import (
 
 	"freshet/cache"
 	"freshet/query"
+	"freshet/query/plan"
 )
 
 // The bounds are those of the tables: 1-0.05^(1/n) for none, and Clopper and Pearson's for some.
@@ -84,7 +85,7 @@ SELECT 1 FROM t WHERE x = :x AND y = :y AND l = :l AND f = :f`))
 	} {
 		args, err := q.ParseKey(key)
 		require.NoError(t, err, key)
-		s := &subject{plan: &plan{query: q}, args: args}
+		s := &subject{planned: &planned{Plan: &plan.Plan{Query: q}}, args: args}
 		got, ok := s.url()
 		require.Equal(t, want, got, key)
 		require.Equal(t, want != "", ok, key)

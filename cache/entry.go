@@ -16,6 +16,8 @@ type Entry struct {
 	Bound []string
 	// Filled is the time of the fill and Expires its end, by the clock of the process that filled it.
 	Filled, Expires time.Time
+	// Name is Request.Name: what the entry answers, where its field does not say. It takes no part in serving it.
+	Name string
 	Result
 }
 
@@ -31,19 +33,27 @@ type Result struct {
 	Seen Mark
 }
 
-// entryVersion begins each stored entry: one of another version is a miss.
-const entryVersion = 2
+// A version begins each stored entry: one of another version is a miss. entryNamed is entryVersion with a name before the body, for
+// entries that have one.
+const (
+	entryVersion = 2
+	entryNamed   = 3
+)
 
 var errEntry = errors.New("not a cache entry of this version")
 
 // encode is the form in which an entry is stored: a version byte, fixed-size fields, length-prefixed strings, the body.
 func (e *Entry) encode() []byte {
-	size := 64 + len(e.ETag) + len(e.Body)
+	size := 64 + len(e.ETag) + len(e.Name) + len(e.Body)
 	for _, t := range e.Bound {
 		size += 1 + len(t)
 	}
 	b := make([]byte, 0, size)
-	b = append(b, entryVersion)
+	if e.Name == "" {
+		b = append(b, entryVersion)
+	} else {
+		b = append(b, entryNamed)
+	}
 	if e.Found {
 		b = append(b, 1)
 	} else {
@@ -58,6 +68,9 @@ func (e *Entry) encode() []byte {
 		b = appendString(b, t)
 	}
 	b = appendString(b, e.ETag)
+	if e.Name != "" {
+		b = appendString(b, e.Name)
+	}
 	return append(b, e.Body...)
 }
 
@@ -69,7 +82,7 @@ func appendString(b []byte, s string) []byte {
 // decodeEntry is the inverse of encode. The body aliases data.
 func decodeEntry(data []byte) (*Entry, error) {
 	const fixed = 2 + 3*8 + 4
-	if len(data) < fixed || data[0] != entryVersion {
+	if len(data) < fixed || data[0] != entryVersion && data[0] != entryNamed {
 		return nil, errEntry
 	}
 	e := &Entry{
@@ -93,6 +106,11 @@ func decodeEntry(data []byte) (*Entry, error) {
 	}
 	if e.ETag, rest, ok = cutString(rest); !ok {
 		return nil, fmt.Errorf("%w: truncated", errEntry)
+	}
+	if data[0] == entryNamed {
+		if e.Name, rest, ok = cutString(rest); !ok || e.Name == "" {
+			return nil, fmt.Errorf("%w: truncated", errEntry)
+		}
 	}
 	e.Body = rest
 	return e, nil

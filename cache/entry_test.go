@@ -17,6 +17,10 @@ func TestEntryRoundTrip(t *testing.T) {
 			Bound: []string{"chain", "generation", "token"}, Filled: at, Expires: at.Add(time.Minute),
 			Result: Result{Seen: Mark{3, 0x16B374D848}, Found: true, ETag: `"abc"`, Body: []byte(`{"id":1}`)},
 		},
+		"with its name": {
+			Bound: []string{"c", "g", "t"}, Filled: at, Expires: at, Name: "list@1?q=" + strings.Repeat("x", 300),
+			Result: Result{Found: true, ETag: `"abc"`, Body: []byte(`{}`)},
+		},
 		"not found": {Bound: []string{"c", "g", "t"}, Filled: at, Expires: at, Result: Result{Body: []byte{}}},
 		"a long token": {
 			Bound: []string{strings.Repeat("x", 300)}, Filled: at, Expires: at,
@@ -41,6 +45,9 @@ func FuzzDecodeEntry(f *testing.F) {
 	f.Add(e.encode())
 	f.Add([]byte{})
 	f.Add([]byte{entryVersion})
+	named := e
+	named.Name = "list@1?q=x"
+	f.Add(named.encode())
 	f.Add(append(make([]byte, 26), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		got, err := decodeEntry(data)
@@ -70,6 +77,12 @@ func FuzzEntryRoundTrip(f *testing.F) {
 		require.Equal(t, at, got.Filled.UnixMicro())
 		require.Equal(t, e.Seen, got.Seen)
 	})
+}
+
+// An entry without a name is written as it was before there were names: processes of both versions share it.
+func TestEntryWithoutANameIsOfTheFirstVersion(t *testing.T) {
+	require.EqualValues(t, 2, (&Entry{}).encode()[0])
+	require.EqualValues(t, 3, (&Entry{Name: "x"}).encode()[0])
 }
 
 func TestSame(t *testing.T) {

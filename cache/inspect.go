@@ -60,6 +60,18 @@ type Place struct {
 	Tag, Field string
 }
 
+// EntryName is the name that is kept with an entry (Request.Name); "" if it has none, or is gone.
+func (r *Redis) EntryName(ctx context.Context, p Place) (string, error) {
+	data, err := r.client.HGet(ctx, r.prefix+p.Tag, p.Field).Bytes()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return "", fmt.Errorf("read an entry: %w", err)
+	}
+	if e, err := decodeEntry(data); err == nil {
+		return e.Name, nil
+	}
+	return "", nil // none, or one of another version
+}
+
 const (
 	// sampleStep is how many keys Redis looks at before it answers one step of a scan, at first and at most.
 	sampleStep, maxSampleStep = 16, 1024

@@ -73,6 +73,15 @@ func (m Mark) Reached(other Mark) bool {
 	return m.Position >= other.Position
 }
 
+// On is a mark that may have been given without its timeline, as one on the timeline of the primary, whose WAL ends at end. A cache
+// that is still on the timeline before a failover would otherwise seem to have passed positions of the one after it.
+func (m Mark) On(end Mark) Mark {
+	if m.Timeline == 0 {
+		m.Timeline = end.Timeline
+	}
+	return m
+}
+
 // before tells whether m is of an earlier timeline than other.
 func (m Mark) before(other Mark) bool { return m.Timeline != 0 && m.Timeline < other.Timeline }
 

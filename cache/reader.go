@@ -21,6 +21,8 @@ type Request struct {
 	// Field names the entry: the query (with a version of its text) and its parameters. Two requests with the same Field
 	// have the same result.
 	Field string
+	// Name is kept with the entry where Field is a hash, so that whoever finds it can tell what it answers (Redis.EntryName); else "".
+	Name string
 	// Tags are what the result depends on. The entry is stored in the bucket of the first. A request without any is not cached.
 	Tags []Tag
 	// Catalog is the generation of CatalogShape that was read before the analysis that the tags come from. The cache is not used
@@ -357,7 +359,9 @@ func (g *get) run(ctx context.Context, l *look) (*Answer, error) {
 	}
 	answer := &Answer{Result: result, Status: Miss, TTL: g.req.TTL, Mark: result.Seen.Max(l.mark)}
 	// What a server shows that the log does not follow is not what the log will clear.
-	answer.Stored = result.Seen.alongside(l.mark) && g.store(ctx, &g.req, &Entry{Bound: l.bound, Filled: filled, Expires: filled.Add(g.req.TTL), Result: result})
+	answer.Stored = result.Seen.alongside(l.mark) && g.store(ctx, &g.req, &Entry{
+		Bound: l.bound, Filled: filled, Expires: filled.Add(g.req.TTL), Name: g.req.Name, Result: result,
+	})
 	return answer, nil
 }
 
@@ -401,10 +405,7 @@ func (g *get) bypass(ctx context.Context, l *look, reason string) (*Answer, erro
 
 // staleIfError is a valid entry behind a watermark that is too old, if Postgres is down and the query's policy allows for it.
 func (g *get) staleIfError(l *look, err error) *Answer {
-	if g.req.strict() || g.req.StaleIfError <= 0 || g.cfg.Unavailable == nil || !g.cfg.Unavailable(err) {
-		return nil
-	}
-	if age, ok := g.age(l); !ok || age > g.req.MaxStaleness+g.req.StaleIfError {
+	if !g.forgives(l, &g.req, err) {
 		return nil
 	}
 	answer := g.hit(l)
@@ -412,6 +413,15 @@ func (g *get) staleIfError(l *look, err error) *Answer {
 		answer.Stale = true
 	}
 	return answer
+}
+
+// forgives tells whether the policy of a request allows for a watermark that is too old, because of an error of Postgres.
+func (r *Reader) forgives(l *look, req *Request, err error) bool {
+	if req.strict() || req.StaleIfError <= 0 || r.cfg.Unavailable == nil || !r.cfg.Unavailable(err) {
+		return false
+	}
+	age, ok := r.age(l)
+	return ok && age <= req.MaxStaleness+req.StaleIfError
 }
 
 // ask asks Redis, unless it has just failed.

@@ -15,6 +15,8 @@ type Together struct {
 	Status Status
 	// Reason says why the cache was bypassed.
 	Reason string
+	// Stale is true of answers that are older than they should be, given because Postgres is unavailable.
+	Stale bool
 }
 
 // FillAll runs the queries of all requests in one snapshot, taken after it is called, on the primary.
@@ -30,7 +32,7 @@ func (r *Reader) GetAll(ctx context.Context, reqs []Request, fill FillAll) (*Tog
 	all := &getAll{get: &get{Reader: r, req: reqs[0], arrived: time.Now()}, reqs: reqs, fillAll: fill}
 	for i := range reqs {
 		if reqs[i].Bypass != "" || len(reqs[i].Tags) == 0 {
-			return all.bypass(ctx, nonEmpty(reqs[i].Bypass, ReasonUntagged))
+			return all.bypass(ctx, nil, nonEmpty(reqs[i].Bypass, ReasonUntagged))
 		}
 	}
 	if all.req.Linearizable {
@@ -57,12 +59,10 @@ func (g *getAll) answer(ctx context.Context) (*Together, error) {
 	for waited := false; ; waited = true {
 		looks, err := g.lookups(ctx, false)
 		if err != nil {
-			return g.bypass(ctx, ReasonUnavailable)
+			return g.bypass(ctx, nil, ReasonUnavailable)
 		}
-		for i, l := range looks {
-			if reason := g.unusable(l, g.reqs[i]); reason != "" {
-				return g.bypass(ctx, reason)
-			}
+		if reason := g.unusableTogether(looks); reason != "" {
+			return g.bypass(ctx, looks, reason)
 		}
 		answers, goal := g.hits(looks)
 		if answers == nil {
@@ -71,7 +71,7 @@ func (g *getAll) answer(ctx context.Context) (*Together, error) {
 		if g.req.strict() {
 			strict, err := g.goal(ctx, looks[0].mark)
 			if err != nil {
-				return g.bypass(ctx, ReasonNoMark)
+				return g.bypass(ctx, nil, ReasonNoMark)
 			}
 			goal = goal.Max(strict)
 		}
@@ -82,6 +82,42 @@ func (g *getAll) answer(ctx context.Context) (*Together, error) {
 			return g.miss(ctx)
 		}
 	}
+}
+
+// unusableTogether is a reason why nothing may be answered from the cache; that the watermark is too old only if there is no other.
+func (g *getAll) unusableTogether(looks []*look) (reason string) {
+	for i, l := range looks {
+		switch r := g.unusable(l, g.reqs[i]); r {
+		case "":
+		case ReasonStale:
+			reason = r
+		default:
+			return r
+		}
+	}
+	return reason
+}
+
+// staleTogether is what the cache has behind a watermark that is too old, if Postgres is down and the policy of each query for which it
+// is too old allows for that. It is of one moment, as any answer.
+func (g *getAll) staleTogether(looks []*look, reason string, err error) *Together {
+	if reason != ReasonStale || g.req.strict() {
+		return nil
+	}
+	answers, goal := g.hits(looks)
+	if answers == nil || !looks[0].mark.Reached(goal) {
+		return nil
+	}
+	for i, l := range looks {
+		switch {
+		case g.unusable(l, g.reqs[i]) == "": // within its own bound
+		case g.forgives(l, &g.reqs[i], err):
+			answers[i].Stale = true
+		default:
+			return nil
+		}
+	}
+	return &Together{Answers: answers, Mark: looks[0].mark, Status: Hit, Stale: true}
 }
 
 // hits returns the answers if all are in the cache, and the mark at which they are all of one moment.
@@ -119,12 +155,10 @@ func (g *getAll) miss(ctx context.Context) (*Together, error) {
 	// Rule 2: the tokens are read before the snapshot is taken.
 	looks, err := g.lookups(ctx, true)
 	if err != nil {
-		return g.bypass(ctx, ReasonUnavailable)
+		return g.bypass(ctx, nil, ReasonUnavailable)
 	}
-	for i, l := range looks {
-		if reason := g.unusable(l, g.reqs[i]); reason != "" {
-			return g.bypass(ctx, reason)
-		}
+	if reason := g.unusableTogether(looks); reason != "" {
+		return g.bypass(ctx, looks, reason)
 	}
 	filled := time.Now()
 	t, results, err := g.fillTogether(ctx)
@@ -133,7 +167,7 @@ func (g *getAll) miss(ctx context.Context) (*Together, error) {
 	}
 	t.Status = Miss
 	for i, result := range results {
-		e := &Entry{Bound: looks[i].bound, Filled: filled, Expires: filled.Add(g.reqs[i].TTL), Result: result}
+		e := &Entry{Bound: looks[i].bound, Filled: filled, Expires: filled.Add(g.reqs[i].TTL), Name: g.reqs[i].Name, Result: result}
 		t.Answers[i].Status, t.Answers[i].TTL = Miss, g.reqs[i].TTL
 		if result.Seen.alongside(looks[i].mark) && !slices.Contains(e.Bound, "") {
 			t.Answers[i].Stored = g.store(ctx, &g.reqs[i], e)
@@ -142,12 +176,16 @@ func (g *getAll) miss(ctx context.Context) (*Together, error) {
 	return t, nil
 }
 
-func (g *getAll) bypass(ctx context.Context, reason string) (*Together, error) {
+// bypass runs the queries without the cache. looks are nil if there is nothing in it that could answer instead.
+func (g *getAll) bypass(ctx context.Context, looks []*look, reason string) (*Together, error) {
 	if g.req.OnlyIfCached {
 		return nil, ErrNotCached
 	}
 	t, _, err := g.fillTogether(ctx)
 	if err != nil {
+		if stale := g.staleTogether(looks, reason, err); stale != nil {
+			return stale, nil
+		}
 		return nil, err
 	}
 	t.Status, t.Reason = Bypass, reason

@@ -356,6 +356,88 @@ func TestTogetherBypass(t *testing.T) {
 	}
 }
 
+// stale-if-error, of several queries: while Postgres is down, each must allow for a watermark that is too old for it. What is answered
+// is of one moment, and says what it is.
+func TestTogetherStaleIfError(t *testing.T) {
+	down, failed := errors.New("Postgres is down"), errors.New("division by zero")
+	patient := func(id string) Request {
+		return strictly(id, func(req *Request) { req.MaxStaleness, req.StaleIfError = 10*time.Second, time.Minute })
+	}
+	lenient := strictly("2", func(req *Request) { req.MaxStaleness = time.Hour })
+	for _, tt := range []struct {
+		name   string
+		first  Request
+		second Request
+		seen   Mark // by the second entry
+		err    error
+		behind time.Duration
+		stale  []bool // nil: it is the error
+	}{
+		{"each allows it", patient("1"), patient("2"), Mark{Position: 90}, down, 69 * time.Second, []bool{true, true}},
+		{"one allows it, the other's bound is kept", patient("1"), lenient, Mark{Position: 90}, down, 69 * time.Second, []bool{true, false}},
+		{"one does not allow it", patient("1"), blog("2"), Mark{Position: 90}, down, 69 * time.Second, nil},
+		{"the other does not allow it", blog("2"), patient("1"), Mark{Position: 90}, down, 69 * time.Second, nil},
+		{"older than that", patient("1"), patient("2"), Mark{Position: 90}, down, 71 * time.Second, nil},
+		{"Postgres answers, with an error", patient("1"), patient("2"), Mark{Position: 90}, failed, 69 * time.Second, nil},
+		{"not of one moment", patient("1"), patient("2"), Mark{Position: 150}, down, 69 * time.Second, nil},
+		{"nobody knows of what moment", patient("1"), patient("2"), Mark{}, down, 69 * time.Second, nil},
+		{"one is not cached", patient("1"), patient("3"), Mark{Position: 90}, down, 69 * time.Second, nil},
+		{"at least a position, though it is there", strictly("1", func(req *Request) {
+			*req = patient("1")
+			req.AtLeast = Mark{Position: 1}
+		}), patient("2"), Mark{Position: 90}, down, 69 * time.Second, nil},
+		{"at least a position, of the one whose bound is kept", strictly("1", func(req *Request) {
+			req.MaxStaleness, req.AtLeast = time.Hour, Mark{Position: 1}
+		}), patient("2"), Mark{Position: 90}, down, 69 * time.Second, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, byID)
+			r.put("1", "old 1", Mark{Position: 80})
+			r.put("2", "old 2", tt.seen)
+			r.with(impatient, func(cfg *ReaderConfig) {
+				cfg.Unavailable = func(err error) bool { return errors.Is(err, down) }
+				cfg.Now = func() time.Time { return r.state.At.Add(tt.behind) }
+			})
+			reqs := []Request{tt.first, tt.second}
+			all, err := r.reader.GetAll(t.Context(), reqs, func(context.Context) ([]Result, error) { return nil, tt.err })
+			if tt.stale == nil {
+				require.ErrorIs(t, err, tt.err)
+				return
+			}
+			require.NoError(t, err)
+			require.True(t, all.Stale)
+			require.Equal(t, r.state.Mark, all.Mark)
+			require.Equal(t, []string{"old 1", "old 2"}, bodies(all))
+			for i, a := range all.Answers {
+				require.Equal(t, tt.stale[i], a.Stale)
+				require.Equal(t, tt.behind, a.Age.Round(time.Second))
+			}
+			fresh := r.getAll(together(Mark{Position: 120}, "new 1", "new 2"), reqs...)
+			require.Equal(t, ReasonStale, fresh.Reason, "Postgres is asked first, each time")
+			require.False(t, fresh.Stale)
+		})
+	}
+}
+
+// That a shape is not active, or a definition has changed, is a reason that no policy forgives, though the watermark is too old as well.
+func TestTogetherForgivesNoOtherReason(t *testing.T) {
+	r := newRig(t, byID)
+	r.put("1", "old", Mark{Position: 90})
+	r.with(func(cfg *ReaderConfig) {
+		cfg.Unavailable = func(error) bool { return true }
+		cfg.Now = func() time.Time { return r.state.At.Add(time.Minute) }
+	})
+	old := strictly("1", func(req *Request) { req.MaxStaleness, req.StaleIfError = time.Second, time.Hour })
+	inactive, redefined := old, old
+	inactive.Tags = []Tag{byID.Tag("1"), users.Tag("1")}
+	redefined.Catalog = "before"
+	for reason, other := range map[string]Request{ReasonInactive: inactive, ReasonSchema: redefined} {
+		_, err := r.reader.GetAll(t.Context(), []Request{old, other}, func(context.Context) ([]Result, error) { return nil, errors.New("down") })
+		require.EqualError(t, err, "down", reason)
+		require.Equal(t, reason, r.getAll(together(Mark{Position: 120}, "a", "b"), old, other).Reason)
+	}
+}
+
 // A definition may change between the first look and the one that opens the buckets: what would be stored then has the wrong tags.
 func TestTogetherComparesAgainWhenItOpens(t *testing.T) {
 	r := newRig(t, byID)

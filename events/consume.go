@@ -42,7 +42,7 @@ type Subscription struct {
 	Retrying func(err error, in time.Duration)
 }
 
-// ErrStop, returned by the function that Consume calls, ends the reading without an error.
+// ErrStop from the function that Consume calls ends the reading without an error.
 var ErrStop = errors.New("enough was read")
 
 // handlerError is an error that no other try mends: of the function that Consume calls, or of a message that cannot be read.

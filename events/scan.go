@@ -66,7 +66,7 @@ var errNull = errors.New("it is NULL: make the field a pointer")
 
 // scan sets v.
 func (f Field) scan(v reflect.Value) error {
-	if s, ok := v.Addr().Interface().(sql.Scanner); ok {
+	if s, ok := reflect.TypeAssert[sql.Scanner](v.Addr()); ok {
 		if f.Null {
 			return s.Scan(nil)
 		}

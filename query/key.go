@@ -111,17 +111,3 @@ func (c *keyCursor) number(end string) int {
 	c.rest = rest
 	return n
 }
-
-// timeWarning begins each warning of the analysis that says that a result depends on the time.
-const timeWarning = "the result depends on the time"
-
-// Timed tells whether the result depends on the time of the day through a function like now(): then nothing clears it when it is out
-// of date in that respect, and only its ttl makes it new.
-func (p *Plan) Timed() bool {
-	for _, w := range p.Warnings {
-		if strings.HasPrefix(w, timeWarning) {
-			return true
-		}
-	}
-	return false
-}

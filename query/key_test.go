@@ -112,6 +112,6 @@ func TestTimed(t *testing.T) {
 		require.NoError(t, err)
 		plan, err := q.Plan(catalog)
 		require.NoError(t, err, sql)
-		require.Equal(t, timed, plan.Timed(), sql)
+		require.Equal(t, timed, plan.Timed, sql)
 	}
 }

@@ -13,6 +13,9 @@ type Plan struct {
 	Needs []Need
 	// Warnings are for people: why a need is coarse, and what would make it finer.
 	Warnings []string
+	// Timed is true if the result depends on the time of the day through a function like now(): then nothing clears it when it is out of
+	// date in that respect, and only its ttl makes it new.
+	Timed bool
 }
 
 // Need is a shape that a read depends on, and where its values come from.
@@ -47,7 +50,7 @@ func (q *Query) Plan(c *analysis.Catalog) (*Plan, error) {
 		return nil, &Error{File: q.File, Line: q.line, Msg: fmt.Sprintf("what the function %s() reads cannot be seen: name the tables with "+
 			"depends, or declare it IMMUTABLE if it reads none", strings.Join(r.Opaque, "(), "))}
 	}
-	plan := &Plan{Warnings: r.Warnings}
+	plan := &Plan{Warnings: r.Warnings, Timed: r.Timed}
 	for _, d := range r.Dependencies {
 		plan.Needs = append(plan.Needs, q.derived(d))
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"freshet/internal/testenv"
+	"freshet/migrations"
 )
 
 // definitionQueries read through whatever can be defined anew.
@@ -138,6 +139,28 @@ func TestClearWhyAndWait(t *testing.T) {
 	output, status = finish(t, b.env, "wait", "--position", "FFFF/0", "--timeout", "50ms")
 	require.Equal(t, 1, status)
 	require.Contains(t, output, "has not applied FFFF/0 within 50ms")
+}
+
+// After a failover positions are given out again. A bare LSN is one of the primary that there is: a cache that is further on the timeline
+// before has not applied it.
+func TestWaitAfterAFailover(t *testing.T) {
+	primary := testenv.PrivatePostgres(t, nil)
+	primary.Migrate(t, migrations.Freshet)
+	replica := primary.Replica(t, nil, nil)
+	replica.Promote(t)
+	b := newBackends(t, replica)
+	b.db.Exec(t, "INSERT INTO freshet.incarnation (source, session) VALUES ($1, 'test')", sourceName(replica)) // as a cdc that begins the log
+	client := b.redis.Client(t)
+	require.NoError(t, client.HSet(t.Context(), "freshet:watermark", "timeline", "1", "position", "F/10").Err())
+	output, status := finish(t, b.env, "wait", "--position", "0/10", "--timeout", "50ms")
+	require.Equal(t, 1, status, output)
+	require.Contains(t, output, "has not applied 0/10;timeline=2 within 50ms")
+	output, status = finish(t, b.env, "wait", "--position", "0/10;timeline=1", "--timeout", "50ms")
+	require.Zero(t, status, output)
+	require.NoError(t, client.HSet(t.Context(), "freshet:watermark", "timeline", "2", "position", "0/10").Err())
+	output, status = finish(t, b.env, "wait", "--position", "0/10", "--timeout", "50ms")
+	require.Zero(t, status, output)
+	require.Equal(t, "0/10;timeline=2\n", output)
 }
 
 // No event trigger tells of ALTER DATABASE ... SET: an api keeps the search_path that it began with, on every connection, so that what a

@@ -168,8 +168,9 @@ func TestHelp(t *testing.T) {
 		"health":         {"--http-addr", "--cdc", "--invalidator", "--url", "--detailed", "$FRESHET_CDC_HTTP_ADDR"},
 		"top":            {"--once", "--url", "$FRESHET_ADMIN_TOKEN"},
 		"load":           {"--users", "--duration", "--format", "$FRESHET_URL"},
-		"verify":         {"--duration", "--rate", "$DATABASE_URL", "$REDIS_URL"},
 		"replay":         {"--since", "--snapshot", "--follow", "$NATS_URL"},
+		"verify":         {"--duration", "--rate", "$REDIS_URL", "--queries", "--example", "--source", "$FRESHET_MAX_STALENESS", "$NATS_URL", "$DATABASE_URL"},
+		"wait":           {"--position", "A bare LSN", "0/16B3748;timeline=2", "$DATABASE_URL"},
 		"version":        {"Print the version"},
 	} {
 		t.Run(command, func(t *testing.T) {
@@ -182,6 +183,10 @@ func TestHelp(t *testing.T) {
 				require.NotContains(t, line, "completion") // cobra's own, which nobody asked for
 			}
 		})
+	}
+	output, _ := finish(t, nil, "verify", "--help")
+	for _, flag := range []string{"http-addr", "admin-token", "position-cookie", "max-waiting", "body-limit", "request-timeout", "drain", "publication"} {
+		require.NotContains(t, output, "--"+flag, "it serves nothing")
 	}
 	for _, args := range [][]string{{"version"}, {"--version"}} {
 		output, status := finish(t, nil, args...)

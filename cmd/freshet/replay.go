@@ -107,19 +107,19 @@ func (r *replaying) run(ctx context.Context, out, errOut io.Writer) error {
 	if flushed := printer.Flush(); err == nil {
 		err = flushed
 	}
-	return r.outcome(ctx, err)
+	return r.outcome(err)
 }
 
 // outcome gives errors their exit status. Whoever stops a replay that follows the log has seen what he wanted.
-func (r *replaying) outcome(ctx context.Context, err error) error {
+func (r *replaying) outcome(err error) error {
 	if gone := (*events.ExpiredError)(nil); errors.As(err, &gone) {
 		return &statusError{fmt.Errorf("%w; --since oldest begins there", err), notThere}
 	}
 	if gap := (*events.GapError)(nil); errors.As(err, &gap) {
 		return &statusError{err, notThere}
 	}
-	if r.follow && ctx.Err() != nil {
-		return nil
+	if r.follow && errors.Is(err, context.Canceled) {
+		err = nil
 	}
 	return err
 }

@@ -21,12 +21,11 @@ import (
 
 // verification is what freshet verify is told.
 type verification struct {
-	db     config.Database
-	redis  config.Redis
-	nats   config.NATS
-	source config.Source
-	api    config.API
-	log    config.Log
+	db    config.Database
+	redis config.Redis
+	nats  config.NATS
+	api   config.Audited
+	log   config.Log
 
 	duration, patience time.Duration
 	rate               string
@@ -36,7 +35,7 @@ type verification struct {
 }
 
 func verifyCommand() *cobra.Command {
-	v := &verification{api: config.API{Example: true}}
+	v := &verification{api: config.Audited{Example: true}}
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Compare what is cached with the database, while everything runs",
@@ -65,7 +64,7 @@ Exit status 1 if an entry is stale.`,
 		v.api.Example = v.api.Example && (set.Given("FRESHET_EXAMPLE") || !set.Given("FRESHET_QUERIES"))
 		v.givenNATS = set.Given("NATS_URL")
 		return v.run(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr())
-	}, &v.db, &v.redis, &v.nats, &v.source, &v.api, &v.log)
+	}, &v.db, &v.redis, &v.nats, &v.api, &v.log)
 }
 
 // verifyConnections bounds the pool of a verification.
@@ -85,7 +84,7 @@ func (v *verification) run(ctx context.Context, out, errOut io.Writer) error {
 	if v.seed == 0 {
 		v.seed = rand.Uint64()
 	}
-	queries, err := loadQueries(v.api)
+	queries, err := loadQueries(config.API{QueriesDir: v.api.QueriesDir, Example: v.api.Example})
 	if err != nil {
 		return err
 	}
@@ -93,7 +92,7 @@ func (v *verification) run(ctx context.Context, out, errOut io.Writer) error {
 	var mu sync.Mutex
 	found := []*foundStale{}
 	cfg := audit.Config{
-		Queries: queries, Source: v.source.Name, MaxStaleness: v.api.MaxStaleness, Rate: rate, Patience: v.patience,
+		Queries: queries, Source: v.api.Source, MaxStaleness: v.api.MaxStaleness, Rate: rate, Patience: v.patience,
 		CommandTimeout: v.db.CommandTimeout, Seed: v.seed, URL: v.url, Log: logger,
 		OnStale: func(s audit.Stale) {
 			mu.Lock()

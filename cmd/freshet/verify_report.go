@@ -71,7 +71,7 @@ func (v *verification) history(ctx context.Context, log *slog.Logger, found []*f
 		return fmt.Errorf("use JetStream: %w", err)
 	}
 	for _, f := range found[:min(len(found), maxHistories)] {
-		if err := f.search(ctx, js, v.source.Name); err != nil {
+		if err := f.search(ctx, js, v.api.Source); err != nil {
 			return err
 		}
 	}

@@ -25,12 +25,15 @@ func waitCommand() *cobra.Command {
 		Use:   "wait",
 		Short: "Wait until the cache has applied a write",
 		Long: `Returns once the cache has applied every transaction that had been acknowledged when it was called, or that ended at or below
---position (an LSN, or the value of a Freshet-Position header). For scripts that write with SQL of their own and then read through
+--position (the value of a Freshet-Position header, or an LSN). For scripts that write with SQL of their own and then read through
 the api. It prints the position.
+
+A bare LSN is taken for one of the timeline that the primary is on when the command is called: positions are given out again after a failover.
+The value of a Freshet-Position header says which timeline it is of, above the first. Without --position there is nothing to mistake.
 
 Exit status 1 if that takes longer than --timeout.`,
 	}
-	position := cmd.Flags().String("position", "", "the position to wait for; the present end of the WAL unless said")
+	position := cmd.Flags().String("position", "", "the position to wait for, 0/16B3748 or 0/16B3748;timeline=2; the present end of the WAL unless said")
 	timeout := cmd.Flags().Duration("timeout", 5*time.Second, "how long to wait")
 	return withSettings(cmd, func(cmd *cobra.Command, _ *config.Set) error {
 		mark, err := waitFor(cmd.Context(), db, redis, source.Name, *position, *timeout)
@@ -48,13 +51,19 @@ func waitFor(ctx context.Context, db config.Database, redis config.Redis, source
 		return mark, err
 	}
 	defer client.Close() // nothing is buffered in it
-	if position == "" {
-		mark, err = currentEnd(ctx, db.URL, source)
-	} else {
-		mark, err = cache.ParseMark(position)
+	if position != "" {
+		if mark, err = cache.ParseMark(position); err != nil {
+			return mark, err
+		}
 	}
-	if err != nil {
-		return mark, err
+	if mark.Timeline == 0 {
+		end, err := currentEnd(ctx, db.URL, source)
+		if err != nil {
+			return mark, err
+		}
+		if mark = mark.On(end); position == "" {
+			mark = end
+		}
 	}
 	reader := cache.NewReader(cache.ReaderConfig{Store: cache.NewRedis(client, cache.DefaultPrefix)})
 	defer reader.Close()

@@ -36,10 +36,7 @@ type API struct {
 func (a *API) Register(s *Set) {
 	s.String(&a.Addr, "http-addr", "FRESHET_HTTP_ADDR", "127.0.0.1:8080",
 		"address to serve HTTP on", Validate("host:port, such as 127.0.0.1:8080 or :8080", isListenAddress))
-	s.String(&a.QueriesDir, "queries", "FRESHET_QUERIES", "",
-		"folder of the SQL files to serve", Validate("the path of a folder", isFolder))
-	s.Bool(&a.Example, "example", "FRESHET_EXAMPLE", a.Example,
-		"serve the example application's queries")
+	registerQueries(s, &a.QueriesDir, &a.Example, "folder of the SQL files to serve", "serve the example application's queries")
 	RegisterAdminToken(s, &a.AdminToken)
 	registerMaxStaleness(s, &a.MaxStaleness)
 	s.Bool(&a.PositionCookie, "position-cookie", "FRESHET_POSITION_COOKIE", false,
@@ -55,8 +52,14 @@ func (a *API) Register(s *Set) {
 	s.Duration(&a.DrainTimeout, "drain-timeout", "FRESHET_DRAIN_TIMEOUT", 10*time.Second,
 		"time for requests in progress to finish when stopping")
 	s.Bool(&a.Telemetry, "telemetry", "FRESHET_TELEMETRY", true, "measure requests, and serve /metrics", Hidden())
+}
+
+// registerQueries adds the settings that say which queries are served; several groups of settings share them.
+func registerQueries(s *Set, dir *string, example *bool, dirUsage, exampleUsage string) {
+	s.String(dir, "queries", "FRESHET_QUERIES", "", dirUsage, Validate("the path of a folder", isFolder))
+	s.Bool(example, "example", "FRESHET_EXAMPLE", *example, exampleUsage)
 	s.Rule("at least one of them, or there is nothing to serve",
-		func() bool { return a.QueriesDir != "" || a.Example },
+		func() bool { return *dir != "" || *example },
 		"FRESHET_QUERIES", "FRESHET_EXAMPLE")
 }
 

@@ -32,6 +32,21 @@ func (v *Verify) Register(s *Set) {
 		"FRESHET_VERIFY_RATE", "FRESHET_QUERIES", "FRESHET_EXAMPLE")
 }
 
+// Audited is what freshet verify has to know of the api whose cache it looks at.
+type Audited struct {
+	Source       string        // as in Source
+	QueriesDir   string        // as in API
+	Example      bool          // as in API
+	MaxStaleness time.Duration // as in API
+}
+
+// Register adds the settings to s.
+func (a *Audited) Register(s *Set) {
+	registerSource(s, &a.Source)
+	registerQueries(s, &a.QueriesDir, &a.Example, "folder of the SQL files that the api serves", "the api serves the example application's queries")
+	registerMaxStaleness(s, &a.MaxStaleness)
+}
+
 // registerMaxStaleness adds the bound of reads; several groups of settings share it.
 func registerMaxStaleness(s *Set, dst *time.Duration) {
 	s.Duration(dst, "max-staleness", "FRESHET_MAX_STALENESS", 5*time.Second,

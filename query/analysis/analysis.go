@@ -47,6 +47,8 @@ type Result struct {
 	Dependencies []Dependency
 	// Warnings are for people: what makes the result age, or the dependencies coarse, and what would help.
 	Warnings []string
+	// Timed is true if the result depends on the time of the day, through a function like now() or a constant like 'today'.
+	Timed bool
 	// Opaque are functions that may read tables which the analysis cannot see.
 	Opaque []string
 }
@@ -81,6 +83,7 @@ type analyzer struct {
 	occurrences []*occurrence
 	refusals    []string
 	warnings    []string
+	timed       bool
 	opaque      []string
 	views       []string // those that are being opened, to end a recursion that Postgres would refuse anyway
 	dropped     rule     // none, but in tests
@@ -142,7 +145,7 @@ func (a *analyzer) result() *Result {
 	}
 	all = merge(all)
 	slices.SortStableFunc(all, func(x, y Dependency) int { return strings.Compare(x.Key(), y.Key()) })
-	return &Result{Dependencies: all, Warnings: dedupe(a.warnings), Opaque: dedupe(a.opaque)}
+	return &Result{Dependencies: all, Warnings: dedupe(a.warnings), Timed: a.timed, Opaque: dedupe(a.opaque)}
 }
 
 // unpinnable says why a column that is pinned is none that a change can be matched by, and what would help; "" if it is one.

@@ -12,13 +12,19 @@ func (a *analyzer) function(f *pg.FuncCall) {
 	names := f.GetFuncname()
 	name := names[len(names)-1].GetString_().GetSval()
 	if name == "age" && len(f.GetArgs()) == 1 { // the time since then
-		a.warn("the result depends on the time through age(): in that respect only its ttl makes it new")
+		a.ages("age()")
 	}
 	a.named(name)
 }
 
 // clocks are the STABLE functions that return the time.
 var clocks = []string{"now", "transaction_timestamp", "statement_timestamp"}
+
+// ages notes that the result depends on the time, through what is shown.
+func (a *analyzer) ages(shown string) {
+	a.timed = true
+	a.warn("the result depends on the time through %s: in that respect only its ttl makes it new", shown)
+}
 
 // named judges a function by its name.
 func (a *analyzer) named(name string) {
@@ -30,7 +36,7 @@ func (a *analyzer) named(name string) {
 	case f.volatility == 'v' && !slices.Contains(harmless, name):
 		a.refuse("%s() returns something else each time, or does more than read", name)
 	case slices.Contains(clocks, name):
-		a.warn("the result depends on the time through %s(): in that respect only its ttl makes it new", name)
+		a.ages(name + "()")
 	case f.volatility == 's' && readsServer(name):
 		a.refuse("%s() reads what is not in the log", name)
 	}
@@ -91,7 +97,7 @@ func (w *walker) compared(column, with *pg.Node) {
 func (a *analyzer) moment(typeName string, n *pg.Node) {
 	word := strings.ToLower(strings.TrimSpace(n.GetAConst().GetSval().GetSval()))
 	if (strings.HasPrefix(typeName, "time") || typeName == "date") && slices.Contains([]string{"now", "today", "yesterday", "tomorrow"}, word) {
-		a.warn("the result depends on the time through '%s': in that respect only its ttl makes it new", word)
+		a.ages("'" + word + "'")
 	}
 }
 
@@ -121,6 +127,6 @@ func readsServer(name string) bool {
 func (a *analyzer) valueFunction(f *pg.SQLValueFunction) {
 	name := strings.ToLower(strings.TrimPrefix(f.GetOp().String(), "SVFOP_"))
 	if strings.Contains(name, "time") || strings.Contains(name, "date") {
-		a.warn("the result depends on the time through %s: in that respect only its ttl makes it new", strings.TrimSuffix(name, "_n"))
+		a.ages(strings.TrimSuffix(name, "_n"))
 	}
 }
