@@ -2,7 +2,7 @@ package invalidator
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,86 +25,46 @@ type Cause struct {
 	Reason string
 }
 
-// whyIdle is how long no message may come before the end of the log is taken to be reached.
-const whyIdle = 2 * time.Second
-
-// Why reads the log since a time and tells which changes cleared the bucket of a tag, in their order. The tag's shape says which
-// columns updates are matched by. each is called for every cause; an error of it ends the reading.
+// Why reads the log since a time, or as far as it reaches back, and tells which changes cleared the bucket of a tag, in their order. The
+// tag's shape says which columns updates are matched by. each is called for every cause; an error of it ends the reading.
 func Why(ctx context.Context, js jetstream.JetStream, source string, tag cache.Tag, since time.Time, each func(Cause) error) error {
-	stream, err := js.Stream(ctx, events.StreamName(source))
-	if err != nil {
-		return fmt.Errorf("find the stream: %w", err)
+	w := &why{tag: tag, matcher: newMatcher([]cache.Shape{tag.Shape}), each: each}
+	s := events.Subscription{
+		JetStream: js, Source: source, From: events.Since(since), ToEnd: true,
+		Tables: []events.Table{
+			{Schema: tag.Shape.Schema, Name: tag.Shape.Table},
+			{Schema: cache.RegistrySchema, Name: cache.RegistryTable}, // what is about everything
+		},
 	}
-	subjects := []string{
-		events.ChangeSubject(source, tag.Shape.Schema, tag.Shape.Table),
-		events.ChangeSubject(source, cache.RegistrySchema, cache.RegistryTable), // what is about everything
-		events.ResetSubject(source),
+	err := events.Consume(ctx, s, w.read)
+	if _, expired := errors.AsType[*events.ExpiredError](err); expired { // before anything was read
+		s.From = events.FromOldest()
+		err = events.Consume(ctx, s, w.read)
 	}
-	info, err := stream.Info(ctx, jetstream.WithSubjectFilter(events.AllSubjects(source)))
-	if err != nil {
-		return fmt.Errorf("read the state of the stream: %w", err)
-	}
-	last := uint64(0) // of our subjects
-	for _, subject := range subjects {
-		if m, err := stream.GetLastMsgForSubject(ctx, subject); err == nil {
-			last = max(last, m.Sequence)
-		}
-	}
-	if last == 0 || info.State.LastTime.Before(since) {
-		return nil
-	}
-	consumer, err := js.OrderedConsumer(ctx, events.StreamName(source), jetstream.OrderedConsumerConfig{
-		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &since,
-	})
-	if err != nil {
-		return fmt.Errorf("read the stream: %w", err)
-	}
-	w := &why{tag: tag, matcher: newMatcher([]cache.Shape{tag.Shape}), each: each, registry: subjects[1], reset: subjects[2]}
-	for {
-		m, err := consumer.Next(jetstream.FetchMaxWait(whyIdle))
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			return nil // nothing more since the end was looked up: it is older than since
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return fmt.Errorf("read a message's metadata: %w", err)
-		}
-		if err := w.read(m, meta.Sequence.Stream); err != nil {
-			return err
-		}
-		if meta.Sequence.Stream >= last {
-			return nil
-		}
-	}
+	return err
 }
 
 type why struct {
-	tag             cache.Tag
-	matcher         *matcher
-	each            func(Cause) error
-	registry, reset string
+	tag     cache.Tag
+	matcher *matcher
+	each    func(Cause) error
 }
 
-func (w *why) read(m jetstream.Msg, sequence uint64) error {
-	if m.Subject() == w.reset {
-		r, err := events.DecodeReset(m.Data())
-		if err != nil {
-			return &decodeError{sequence, err}
-		}
-		return w.each(Cause{Sequence: sequence, Position: r.Position, Committed: r.At, Op: "reset", Whole: true, Reason: r.Reason})
+func (w *why) read(_ context.Context, m *events.Message) error {
+	switch m.Kind {
+	case events.KindReset:
+		r := m.Reset
+		return w.each(Cause{Sequence: m.Cursor.Sequence, Position: r.Position, Committed: r.At, Op: "reset", Whole: true, Reason: r.Reason})
+	case events.KindWatermark:
+		return nil
+	case events.KindChange:
 	}
-	msg, err := events.DecodeChanges(m.Data())
-	if err != nil {
-		return &decodeError{sequence, err}
-	}
+	msg := m.Changes
 	for i := range msg.Changes {
 		one := *msg
 		one.Changes = msg.Changes[i : i+1]
 		c := newClearing()
-		if m.Subject() == w.registry {
+		if one.Schema == cache.RegistrySchema && one.Table == cache.RegistryTable {
 			w.matcher.interrupt(&one, c)
 		} else {
 			w.matcher.match(&one, c)
@@ -115,7 +75,7 @@ func (w *why) read(m jetstream.Msg, sequence uint64) error {
 		}
 		change := one.Changes[0]
 		cause := Cause{
-			Sequence: sequence, Position: msg.Position, XID: msg.XID, Committed: msg.Committed, Op: change.Op, Key: change.Key,
+			Sequence: m.Cursor.Sequence, Position: msg.Position, XID: msg.XID, Committed: msg.Committed, Op: change.Op, Key: change.Key,
 			Whole: whole, Reason: change.Reason,
 		}
 		if err := w.each(cause); err != nil {
