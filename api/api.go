@@ -23,6 +23,7 @@ import (
 	"freshet/internal/health"
 	"freshet/internal/postgres"
 	"freshet/internal/telemetry"
+	"freshet/internal/tracing"
 	"freshet/query"
 	"freshet/query/plan"
 )
@@ -62,7 +63,9 @@ type Config struct {
 	Version string
 	// Unmeasured switches metrics off. It is there to find out what they cost.
 	Unmeasured bool
-	Log        *slog.Logger
+	// Tracing, if set, makes traces of requests; that of Pool and Store is the caller's to switch on.
+	Tracing *tracing.Tracing
+	Log     *slog.Logger
 }
 
 // API is the HTTP process. Make it with New, Listen, then Run it once.
@@ -101,7 +104,7 @@ func New(ctx context.Context, cfg Config) (*API, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &API{
-		cfg: cfg, log: cfg.Log.With("component", "api"),
+		cfg: cfg, log: slog.New(tracing.LogHandler(cfg.Log.Handler())).With("component", "api"),
 		byName:   map[string]*query.Query{},
 		outdated: make(chan struct{}, 1), waiting: make(chan []cache.Shape, 1),
 	}

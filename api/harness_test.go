@@ -43,6 +43,7 @@ type options struct {
 	private  bool                    // a Postgres server of its own
 	promoted bool                    // the private server is a replica that was promoted: it is on the second timeline
 	prepare  func(*testenv.Database) // before the api starts
+	level    slog.Level              // of the log
 }
 
 // site is an api on a real Postgres and a real Redis. The test itself is the invalidator: it says how fresh the cache is.
@@ -110,7 +111,7 @@ func newSite(t *testing.T, edit ...func(*options)) *site {
 	s.define("definitions *")
 	s.pool = s.newPool(o.database)
 	o.api.Pool, o.api.Store = s.pool, s.store
-	o.api.Log = slog.New(slog.NewTextHandler(s.log, nil))
+	o.api.Log = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: o.level}))
 	o.api.Queries = append(load(t, example.Queries()), load(t, o.files)...)
 	s.run(o.api)
 	return s
@@ -316,6 +317,12 @@ func (l *logged) count(text string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Count(l.text.String(), text)
+}
+
+func (l *logged) all() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 // response is an answer with its body.

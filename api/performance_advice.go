@@ -118,7 +118,7 @@ func (a *adviser) gather(ctx context.Context) *recommendations {
 	missing := func(what string, err error) {
 		if err != nil { // what it says may name hosts: the log has it
 			r.Missing = append(r.Missing, what)
-			a.api.log.Warn("recommendations are incomplete", "missing", what, "error", err)
+			a.api.log.WarnContext(ctx, "recommendations are incomplete", "missing", what, "error", err)
 		}
 	}
 	e := &advice.Evidence{Window: min(telemetry.MaxSpan, time.Since(a.began))}

@@ -59,13 +59,13 @@ func (p *performance) clear(c echo.Context) error {
 	if err != nil {
 		return &problem{Status: http.StatusBadRequest, Detail: err.Error()}
 	}
-	todo.Cleared, err = todo.do(c.Request().Context())
+	ctx := c.Request().Context()
+	todo.Cleared, err = todo.do(ctx)
 	// Who, what and how many: also of one that failed on the way.
-	log := p.api.log.With("request_id", c.Response().Header().Get(echo.HeaderXRequestID), "remote", c.Request().RemoteAddr,
-		"target", todo.Target, "name", todo.Name, "cleared", todo.Cleared)
-	log.Info("cache cleared by request")
+	who := []any{"remote", c.Request().RemoteAddr, "target", todo.Target, "name", todo.Name, "cleared", todo.Cleared}
+	p.api.log.InfoContext(ctx, "cache cleared by request", who...)
 	if err != nil {
-		log.Error("not all was cleared", "error", err)
+		p.api.log.ErrorContext(ctx, "not all was cleared", append(who, "error", err)...)
 		return &problem{
 			Status: http.StatusServiceUnavailable, retryAfter: true,
 			Detail: fmt.Sprintf("Redis failed on the way: %d buckets were cleared, others may be left", todo.Cleared),

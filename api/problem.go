@@ -129,7 +129,7 @@ func isConnectionError(err error) bool {
 // fail answers an error. echo calls it.
 func (a *API) fail(err error, c echo.Context) {
 	if c.Response().Committed && isConnectionError(err) { // the client has gone: whatever else fails does so before the answer begins
-		a.log.Debug("an answer could not be sent", "path", c.Request().URL.Path, "error", err)
+		a.log.DebugContext(c.Request().Context(), "an answer could not be sent", "path", c.Request().URL.Path, "error", err)
 		return
 	}
 	p := problemOf(err)
@@ -143,7 +143,7 @@ func (a *API) fail(err error, c echo.Context) {
 	}
 	p.Instance, p.RequestID = r.URL.Path, h.Get(echo.HeaderXRequestID)
 	if p.Status >= http.StatusInternalServerError && !errors.Is(err, cache.ErrNotCached) { // that one was asked for
-		a.log.Error("request failed", "request_id", p.RequestID, "method", r.Method, "path", r.URL.Path, "status", p.Status, "error", err)
+		a.log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path, "status", p.Status, "error", err)
 	}
 	if c.Response().Committed {
 		return
@@ -160,7 +160,7 @@ func (a *API) fail(err error, c echo.Context) {
 		body = nil
 	}
 	if err := errors.Join(encodeErr, c.Blob(p.Status, "application/problem+json", body)); err != nil {
-		a.log.Debug("an error could not be sent", "request_id", p.RequestID, "error", err)
+		a.log.DebugContext(r.Context(), "an error could not be sent", "error", err)
 	}
 }
 
@@ -173,7 +173,7 @@ func (a *API) logRequest(next echo.HandlerFunc) echo.HandlerFunc {
 			if err != nil {
 				c.Error(err)
 			}
-			a.log.Debug("request", "request_id", c.Response().Header().Get(echo.HeaderXRequestID), "method", c.Request().Method,
+			a.log.DebugContext(ctx, "request", "method", c.Request().Method,
 				"path", c.Request().URL.Path, "status", c.Response().Status, "took", time.Since(start),
 				"cache", c.Response().Header().Get(headerCacheStatus))
 			return nil

@@ -25,18 +25,15 @@ func (a *API) routes() error {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
 	e.HTTPErrorHandler = a.fail
+	e.Use(middleware.RequestIDWithConfig(middleware.RequestIDConfig{Generator: newRequestID}), a.begin)
+	if a.cfg.Tracing != nil { // else it is not even in the way
+		e.Use(a.trace)
+	}
 	e.Use(
-		middleware.RequestIDWithConfig(middleware.RequestIDConfig{Generator: newRequestID}),
 		a.logRequest,
 		unlessLive(a.measure),
 		middleware.Recover(),
 		middleware.BodyLimit(fmt.Sprintf("%dB", a.cfg.BodyLimit)),
-		// Without its error handler: problemOf tells a statement that was too slow from a Postgres that is not there.
-		middleware.ContextTimeoutWithConfig(middleware.ContextTimeoutConfig{
-			Skipper:      isLive,
-			Timeout:      a.cfg.RequestTimeout,
-			ErrorHandler: func(err error, _ echo.Context) error { return err },
-		}),
 	)
 	e.Pre(cleanRequestID)
 	for _, q := range a.cfg.Queries {

@@ -52,7 +52,7 @@ func (a *API) execute(c echo.Context, q *query.Query, args query.Args) error {
 	ctx := c.Request().Context()
 	err := a.behind(ctx, a.writes, func() error {
 		return a.withConn(ctx, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
-			if err = conn.QueryRow(ctx, q.Text, args.Values()...).Scan(&result); err != nil {
+			if result, err = writeOn(ctx, conn, q, args); err != nil {
 				return err
 			}
 			// The statement has committed: whatever it wrote ends at or below this position. No error must hide that.
@@ -89,7 +89,7 @@ func (a *API) laterEnd(ctx context.Context, q *query.Query) cache.Mark {
 	defer cancel()
 	mark, err := a.end(ctx)
 	if err != nil {
-		a.log.Warn("a write was done, but its position is not known; reads that ask for it go to Postgres", "query", q.Name, "error", err)
+		a.log.WarnContext(ctx, "a write was done, but its position is not known; reads that ask for it go to Postgres", "query", q.Name, "error", err)
 		return cache.Unreached
 	}
 	return mark

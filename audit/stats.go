@@ -133,6 +133,12 @@ func (s *stats) isNew(e *Stale) bool {
 	return true
 }
 
+func (s *stats) total() Tally {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sum.Tally
+}
+
 func (s *stats) summary() Summary {
 	s.mu.Lock()
 	defer s.mu.Unlock()

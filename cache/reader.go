@@ -367,7 +367,7 @@ func (g *get) run(ctx context.Context, l *look) (*Answer, error) {
 
 func (r *Reader) store(ctx context.Context, req *Request, e *Entry) bool {
 	if err := r.cfg.Store.put(ctx, req.Tags[0], req.Field, e, r.cfg.MaxTTL); err != nil {
-		r.failed("an answer could not be stored in the cache", err)
+		r.failed(ctx, "an answer could not be stored in the cache", err)
 		return false
 	}
 	return true
@@ -431,18 +431,18 @@ func (r *Reader) ask(ctx context.Context, do func(context.Context) (*look, error
 	}
 	l, err := do(ctx)
 	if err != nil && ctx.Err() == nil {
-		r.failed("Redis cannot be used; reads go to Postgres", err)
+		r.failed(ctx, "Redis cannot be used; reads go to Postgres", err)
 	}
 	return l, err
 }
 
 // failed opens the breaker, unless the server has answered: an error of its own (full, read-only, a key of a foreign type) is
 // as quick as an answer, and other requests may well be served.
-func (r *Reader) failed(what string, err error) {
+func (r *Reader) failed(ctx context.Context, what string, err error) {
 	if _, ok := errors.AsType[redis.Error](err); !ok {
 		r.breaker.trip()
 	}
 	if r.breaker.mayLog() {
-		r.cfg.Log.Warn(what, "error", err)
+		r.cfg.Log.WarnContext(ctx, what, "error", err)
 	}
 }

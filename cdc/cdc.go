@@ -24,6 +24,7 @@ import (
 	"freshet/internal/network"
 	"freshet/internal/postgres"
 	"freshet/internal/telemetry"
+	"freshet/internal/tracing"
 )
 
 // Config says what to stream, and where to.
@@ -43,6 +44,8 @@ type Config struct {
 	Now func() time.Time
 	// Metrics, if set, counts.
 	Metrics *telemetry.CDC
+	// Tracing, if set, makes a trace of each transaction that is published, and puts it into the messages.
+	Tracing *tracing.Tracing
 	// OnStreaming, if set, is called when a session has joined the log and streams.
 	OnStreaming func()
 	// OnBarrierWait, if set, is told how long a batch had to wait for its visibility.

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"freshet/events"
+	"freshet/internal/tracing"
 )
 
 // item is what the decoder hands to the publisher: a finished message, a position that has been reached, or both.
@@ -17,6 +18,8 @@ type item struct {
 	xid  uint32
 	// end, if not 0: whatever ended at or below it has been handed over.
 	end events.Position
+	// trace is that of body, if it has one.
+	trace *messageTrace
 }
 
 // size is the memory that an item holds.
@@ -52,11 +55,13 @@ type decoder struct {
 	redefined func(tables ...events.Table)
 	log       *slog.Logger
 	tally     tally
+	tracing   *tracing.Tracing
 
 	relations map[uint32]*relation
 	inTx      bool
 	xid       uint32
 	skip      int64 // changes of this transaction that are in the log already
+	trace     *transactionTrace
 }
 
 // resumePoint is the end of the log: everything that committed before position is in it, and the first skip changes of the
@@ -123,12 +128,14 @@ func (d *decoder) begin(m beginMessage) {
 		d.skip = d.resume.skip
 	}
 	d.builder.Begin(m.final, m.xid, m.commit, d.skip)
+	d.traceTransaction(m)
 }
 
 func (d *decoder) commit(ctx context.Context, m commitMessage) error {
 	d.inTx = false
 	d.tally.flush()
-	return d.emit(ctx, item{body: d.builder.Flush(true), xid: d.xid, end: m.end})
+	body := d.builder.Flush(true)
+	return d.emit(ctx, item{body: body, xid: d.xid, end: m.end, trace: d.trace.message(ctx, body, true)})
 }
 
 func (d *decoder) relation(ctx context.Context, m relationMessage) error {
@@ -153,6 +160,9 @@ func (d *decoder) relation(ctx context.Context, m relationMessage) error {
 func (d *decoder) message(ctx context.Context, at events.Position, m logicalMessage) error {
 	op, ours := m.operation()
 	switch {
+	case m.names():
+		d.trace.causedBy(m.content) // it is no change, and not counted as one
+		return nil
 	case !ours:
 		return nil
 	case !d.inTx:
@@ -222,7 +232,7 @@ func (d *decoder) add(ctx context.Context, table events.Table, c *events.Change)
 	d.tally.add(table, c.Op)
 	if body := d.builder.Add(table, c); body != nil {
 		d.tally.flush()
-		return d.emit(ctx, item{body: body, xid: d.xid})
+		return d.emit(ctx, item{body: body, xid: d.xid, trace: d.trace.message(ctx, body, false)})
 	}
 	return nil
 }

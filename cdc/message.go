@@ -35,6 +35,9 @@ func (m logicalMessage) operation() (op events.Op, ok bool) {
 	return "", false
 }
 
+// names tells whether the message names the request that made its transaction.
+func (m logicalMessage) names() bool { return m.transactional && m.prefix == postgres.TracePrefix }
+
 // foreign tells whether the decoder will ignore this pgoutput message, so that it need not be kept: somebody else's logical
 // messages can be as large as a gigabyte.
 func foreign(data []byte) bool {
@@ -50,7 +53,7 @@ func foreign(data []byte) bool {
 		return false
 	}
 	_, ours := m.operation()
-	return !ours
+	return !ours && !(m.names() && len(m.content) <= maxTraceparent)
 }
 
 // readContent makes a change of the content of one of our messages. Anybody who may write to the database may emit messages

@@ -71,6 +71,7 @@ type sent struct {
 	sequence uint64
 	size     int64
 	position events.Position // of a watermark, else 0
+	trace    *messageTrace
 }
 
 // run publishes until items is closed and everything is acknowledged.
@@ -193,7 +194,7 @@ func (p *publisher) publishItem(ctx context.Context, it item, open events.Positi
 			}
 			p.open = open
 		}
-		if err := p.send(ctx, it.body.Message(p.source, p.session), 0); err != nil {
+		if err := p.send(ctx, it.trace.visible(it.body.Message(p.source, p.session)), 0, it.trace); err != nil {
 			return err
 		}
 		if it.end != 0 {
@@ -243,7 +244,7 @@ func (p *publisher) watermark(ctx context.Context) error {
 	if p.published != nil {
 		p.published.Store(uint64(p.reported))
 	}
-	if err := p.send(ctx, m, p.position); err != nil {
+	if err := p.send(ctx, m, p.position, nil); err != nil {
 		return err
 	}
 	p.metrics.Reached(uint64(p.position), p.asked)
@@ -274,7 +275,7 @@ func (p *publisher) idle(ctx context.Context) error {
 }
 
 // send publishes without waiting for the acknowledgement.
-func (p *publisher) send(ctx context.Context, m *nats.Msg, watermark events.Position) error {
+func (p *publisher) send(ctx context.Context, m *nats.Msg, watermark events.Position, trace *messageTrace) error {
 	size := int64(min(len(m.Data)+1024, ackWindow))
 	if err := p.window.Acquire(ctx, size); err != nil {
 		return context.Cause(ctx)
@@ -287,7 +288,7 @@ func (p *publisher) send(ctx context.Context, m *nats.Msg, watermark events.Posi
 	p.sequence++
 	p.metrics.Message(len(m.Data))
 	select {
-	case p.acks <- sent{future, p.sequence, size, watermark}:
+	case p.acks <- sent{future, p.sequence, size, watermark, trace}:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -322,6 +323,7 @@ func (p *publisher) collect(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		p.window.Release(s.size)
+		s.trace.stored(s.sequence)
 		if s.position != 0 {
 			p.confirm.acknowledged(s.position, p.confirm.now())
 		}

@@ -251,6 +251,7 @@ func (s *session) decodeAll(ctx context.Context, resume resumePoint, recv *recei
 	d := &decoder{
 		builder: events.Builder{Source: s.cfg.Source}, resume: resume, relations: map[uint32]*relation{},
 		describe: s.describe, emit: emit, redefined: s.redefined.add, log: s.log, tally: tally{metrics: s.cfg.Metrics},
+		tracing: s.cfg.Tracing,
 	}
 	for m := range recv.out {
 		var err error

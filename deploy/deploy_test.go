@@ -1,5 +1,5 @@
 // Package deploy holds what it takes to run Freshet elsewhere: the image, the
-// set-up script. Its tests check, without a container engine, that image and
+// set-up script, and what Prometheus and Grafana need to watch it. Its tests check, without a container engine, that image and
 // compose file agree with the program, the Makefile and each other.
 package deploy_test
 
@@ -27,6 +27,7 @@ const program = "/usr/local/bin/freshet"
 type compose struct {
 	Services map[string]service
 	Volumes  map[string]any
+	Configs  map[string]struct{ File string }
 }
 
 type service struct {
@@ -36,6 +37,8 @@ type service struct {
 	Environment map[string]string
 	Ports       []string
 	Volumes     []string
+	Configs     []struct{ Source, Target string }
+	Profiles    []string
 	DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
 	Healthcheck *struct {
 		Test    []string
@@ -177,6 +180,10 @@ func TestComposeIsWhole(t *testing.T) {
 			for _, value := range s.Environment {
 				checkHost(t, c, value)
 			}
+			for _, one := range s.Configs {
+				require.Contains(t, c.Configs, one.Source)
+				assert.FileExists(t, filepath.Join("..", c.Configs[one.Source].File))
+			}
 		})
 	}
 	assert.Contains(t, c.Services["postgres"].Command, "wal_level=logical")
@@ -229,6 +236,50 @@ func TestComposeChecksTheHealthOfEachProcess(t *testing.T) {
 		assert.Empty(t, s.Ports)
 		checkCommand(t, s.Healthcheck.Test[2:], map[string]string{variable: ""})
 	}
+}
+
+// Prometheus scrapes each process where compose has it serve, and Grafana asks Prometheus: only for those who want them.
+func TestComposeObserves(t *testing.T) {
+	c := readCompose(t)
+	var scrapes struct {
+		ScrapeConfigs []struct {
+			JobName       string                       `yaml:"job_name"`
+			StaticConfigs []struct{ Targets []string } `yaml:"static_configs"`
+		} `yaml:"scrape_configs"`
+	}
+	require.NoError(t, yaml.Unmarshal([]byte(read(t, "deploy/prometheus/prometheus.yml")), &scrapes))
+	targets := map[string]string{}
+	for _, one := range scrapes.ScrapeConfigs {
+		process := strings.TrimPrefix(one.JobName, "freshet-")
+		require.Len(t, one.StaticConfigs, 1)
+		require.Len(t, one.StaticConfigs[0].Targets, 1)
+		targets[process] = one.StaticConfigs[0].Targets[0]
+	}
+	want := map[string]string{}
+	for name, variable := range map[string]string{
+		"api": "FRESHET_HTTP_ADDR", "cdc": "FRESHET_CDC_HTTP_ADDR", "invalidator": "FRESHET_INVALIDATOR_HTTP_ADDR",
+	} {
+		_, port, _ := strings.Cut(c.Services[name].Environment[variable], ":")
+		want[name] = name + ":" + port
+	}
+	assert.Equal(t, want, targets)
+	var sources struct{ Datasources []struct{ URL string } }
+	require.NoError(t, yaml.Unmarshal([]byte(read(t, "deploy/grafana/provisioning/datasources/prometheus.yml")), &sources))
+	require.Len(t, sources.Datasources, 1)
+	assert.Equal(t, "http://prometheus:9090", sources.Datasources[0].URL)
+	for name, s := range c.Services {
+		optional := name == "prometheus" || name == "grafana"
+		assert.Equal(t, optional, len(s.Profiles) > 0, name)
+	}
+	// Prometheus reads the rules beside its configuration, Grafana the dashboards where its provider says.
+	at := map[string]string{}
+	for _, s := range c.Services {
+		for _, one := range s.Configs {
+			at[c.Configs[one.Source].File] = one.Target
+		}
+	}
+	assert.Equal(t, filepath.Dir(at["deploy/prometheus/prometheus.yml"])+"/alerts.yml", at["deploy/prometheus/alerts.yml"])
+	assert.Contains(t, read(t, "deploy/grafana/provisioning/dashboards/freshet.yml"), "path: "+filepath.Dir(at["deploy/grafana/freshet.json"])+"\n")
 }
 
 // TestSettingsAcceptWhatComposeGives puts each of our services' variables to the

@@ -2,10 +2,10 @@
 # Makes sure that what Freshet's build, tests and `freshet dev` need is on this
 # machine: a new enough Go, a C compiler, Postgres' server programs, and a Redis or
 # Valkey server. With the argument "tests" also a Chromium, in which the page is
-# tested; nothing else needs one.
+# tested, and a Prometheus, in which alerts and dashboard are; nothing else needs them.
 #
-# Postgres, Redis and Chromium are installed with apt where that needs no password; anything
-# else that is missing is named in one message, and the exit status is 1. With
+# Postgres, Redis, Chromium and Prometheus are installed with apt where that needs no password;
+# anything else that is missing is named in one message, and the exit status is 1. With
 # nothing to do it prints nothing. It starts no service and leaves none enabled
 # that was not there before: Freshet runs servers of its own, on its own ports.
 set -eu
@@ -30,6 +30,8 @@ has_postgres() {
 
 # has_browser: is there one where the tests look?
 has_browser() { has chromium || has chromium-browser || has google-chrome || has google-chrome-stable; }
+
+has_prometheus() { has prometheus && has promtool; }
 
 has_redis() { has redis-server || has valkey-server; }
 
@@ -58,6 +60,7 @@ find_missing() {
     has_postgres || missing="$missing postgres"
     has_redis || missing="$missing redis"
     [ "$tests" = no ] || has_browser || missing="$missing chromium"
+    [ "$tests" = no ] || has_prometheus || missing="$missing prometheus"
 }
 
 # lacks WORD: is it in $missing?
@@ -119,6 +122,7 @@ can_install() {
     postgres) lacks postgres && [ -z "${FRESHET_PG_BIN:-}" ] ;;
     redis) lacks redis ;;
     chromium) lacks chromium ;;
+    prometheus) lacks prometheus ;;
     *) return 1 ;;
     esac
 }
@@ -149,11 +153,14 @@ install_with_apt() {
     if can_install chromium && apt-cache policy chromium 2>/dev/null | grep -q 'Candidate: [0-9]'; then
         packages="$packages chromium"
     fi
+    if can_install prometheus; then
+        packages="$packages prometheus"
+    fi
     [ -n "$packages" ] || return 0
     echo "setup: installing with apt:$packages" >&2
 
     before=
-    for service in postgresql redis-server valkey-server; do
+    for service in postgresql redis-server valkey-server prometheus; do
         if service_is_known "$service"; then
             before="$before $service"
         fi
@@ -169,7 +176,7 @@ exit 101'
         echo "setup: apt-get could not install$packages; its last words:" >&2
         tail -n 5 "$log" | sed 's/^/    /' >&2
     fi
-    for service in postgresql redis-server valkey-server; do
+    for service in postgresql redis-server valkey-server prometheus; do
         case " $before " in *" $service "*) continue ;; esac
         if service_is_known "$service"; then
             silence "$service"
@@ -204,6 +211,9 @@ explain() {
         other="$other
   Chromium on macOS: brew install --cask chromium"
     fi
+    if lacks prometheus; then
+        apt="$apt prometheus" dnf="$dnf golang-github-prometheus" brew="$brew prometheus"
+    fi
 
     {
         echo "setup: missing:$missing. Please install:"
@@ -223,7 +233,7 @@ tests=no
 [ "${1:-}" != tests ] || tests=yes
 find_missing
 [ -n "$missing" ] || exit 0
-if can_install postgres || can_install redis || can_install chromium; then
+if can_install postgres || can_install redis || can_install chromium || can_install prometheus; then
     if has apt-get && may_be_root; then
         install_with_apt
         find_missing

@@ -1,8 +1,6 @@
 package events
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -11,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Headers that Freshet adds to the ones of NATS, CloudEvents (ce-*, binary content mode of the NATS protocol binding) and
-// W3C Trace Context.
+// Headers that Freshet adds to the ones of NATS and CloudEvents (ce-*, binary content mode of the NATS protocol binding). A message of a
+// transaction that is traced has traceparent too (W3C Trace Context): whoever consumes it may go on with the trace.
 const (
 	// HeaderSession names the cdc session that published the message. A session publishes each sequence number of the
 	// stream at most once, so (session, sequence) identifies a prefix of the log for good, even if the stream's storage
@@ -25,14 +23,13 @@ const (
 	// transaction: how many changes of the transaction whose commit record is at the watermark's position stand before it.
 	HeaderPublished = "Freshet-Published"
 
-	headerTraceparent = "traceparent"
-	headerID          = "ce-id"
-	headerSpec        = "ce-specversion"
-	headerType        = "ce-type"
-	headerSource      = "ce-source"
-	headerTime        = "ce-time"
-	headerSubject     = "ce-subject"
-	headerContent     = "Content-Type"
+	headerID      = "ce-id"
+	headerSpec    = "ce-specversion"
+	headerType    = "ce-type"
+	headerSource  = "ce-source"
+	headerTime    = "ce-time"
+	headerSubject = "ce-subject"
+	headerContent = "Content-Type"
 )
 
 // ID identifies the message: the position alone would not, as a transaction can have many messages.
@@ -44,7 +41,6 @@ func (b *Body) Message(source, session string) *nats.Msg {
 	// With the session: after a reset a position may come again, with other changes, and must not be taken for a duplicate.
 	m.Header[nats.MsgIdHdr] = []string{b.ID() + "@" + session}
 	m.Header[headerSubject] = []string{b.Table.Schema + "." + b.Table.Name}
-	m.Header[headerTraceparent] = []string{traceparent(source, b)}
 	return m
 }
 
@@ -80,12 +76,4 @@ func message(subject, source, session, kind, id string, at time.Time, body []byt
 		headerSource:  []string{"freshet/" + source},
 		headerTime:    []string{at.UTC().Format(time.RFC3339Nano)},
 	}}
-}
-
-// traceparent gives the message a trace of its transaction (W3C Trace Context, version 00, not sampled). It is derived, not
-// random: a message published again after a crash carries the same.
-func traceparent(source string, b *Body) string {
-	trace := sha256.Sum256([]byte(source + "/" + b.Position.String() + "/" + strconv.FormatUint(uint64(b.XID), 10)))
-	span := sha256.Sum256([]byte(b.ID()))
-	return "00-" + hex.EncodeToString(trace[:16]) + "-" + hex.EncodeToString(span[:8]) + "-00"
 }

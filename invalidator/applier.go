@@ -132,6 +132,7 @@ type step struct {
 	restart  string // the reason for a new chain
 	tally    tally
 	watched  watched
+	traced   traced
 }
 
 func (a *applier) newStep() *step {
@@ -221,11 +222,13 @@ func (a *applier) change(ctx context.Context, s *step, m jetstream.Msg, sequence
 		s.tally.count(c, false)
 		// Rule 5: shapes ride the log. The table is at least as new as the message.
 		a.matcher.interrupt(c, s.clear)
+		s.traced.begin(ctx, a.cfg.Tracing, m, c, sequence, 0)
 		return a.reload(ctx, s)
 	}
 	before := s.clear.found
 	a.matcher.match(c, s.clear)
 	s.tally.count(c, s.clear.found != before)
+	s.traced.begin(ctx, a.cfg.Tracing, m, c, sequence, s.clear.found-before)
 	a.live.note(&s.watched, a.matcher, c)
 	return nil
 }
@@ -253,7 +256,7 @@ func (a *applier) store(ctx context.Context, s *step) error {
 		}
 	}
 	began := time.Now()
-	cleared, ok, err := a.cfg.Store.ApplyByTable(ctx, a.state, b)
+	cleared, ok, err := a.cfg.Store.ApplyByTable(s.traced.context(ctx), a.state, b)
 	if err != nil {
 		return err
 	}
@@ -261,6 +264,7 @@ func (a *applier) store(ctx context.Context, s *step) error {
 		a.cfg.Metrics.ChainBroke()
 		return errMoved
 	}
+	s.traced.end(cleared)
 	a.measure(s, cleared, time.Since(began))
 	a.touched(b.Clear)
 	a.stored(b)
@@ -300,6 +304,7 @@ func (a *applier) restart(ctx context.Context, s *step) error {
 	} else {
 		a.log.Info("the log begins", "sequence", s.next.Sequence)
 	}
+	s.traced.end(nil)
 	s.tally.report(a.cfg.Metrics)
 	a.began(clearReset, s.restart)
 	return nil

@@ -21,6 +21,7 @@ import (
 	"freshet/internal/heavy"
 	"freshet/internal/network"
 	"freshet/internal/telemetry"
+	"freshet/internal/tracing"
 )
 
 // Config says which log is applied to which cache.
@@ -33,6 +34,8 @@ type Config struct {
 	Log   *slog.Logger
 	// Metrics, if set, counts.
 	Metrics *telemetry.Invalidator
+	// Tracing, if set, goes on with the traces of messages; that of Store is the caller's to switch on.
+	Tracing *tracing.Tracing
 	// Verified, if set, has the counters of an auditor in the same process, for the status.
 	Verified func() *cache.VerifyStatus
 	// OnApplied, if set, is called with each state that was stored.

@@ -15,6 +15,7 @@ import (
 	"freshet/internal/config"
 	"freshet/internal/health"
 	"freshet/internal/postgres"
+	"freshet/internal/tracing"
 	"freshet/query"
 )
 
@@ -32,7 +33,9 @@ func apiCommand() *cobra.Command {
 		Short: "Serve reads declared as SQL files from the cache, and writes",
 		Long: `Serves each SQL file of --queries as an HTTP endpoint: reads from the cache, writes to Postgres.
 
-Without Redis, cdc or the invalidator reads are answered by Postgres: slower, never stale.`,
+Without Redis, cdc or the invalidator reads are answered by Postgres: slower, never stale.
+
+` + tracing.Help,
 	}
 	return withSettings(cmd, func(cmd *cobra.Command, _ *config.Set) error {
 		return unlessStopped(cmd.Context(), runAPI(cmd.Context(), db, redis, source, c, health, log.Logger(cmd.ErrOrStderr()), nil))
@@ -47,7 +50,12 @@ func runAPI(ctx context.Context, db config.Database, redis config.Redis, source 
 	if err != nil {
 		return err
 	}
-	pool, err := postgres.NewPool(ctx, db, "freshet api "+source.Name)
+	traces, err := tracing.Start(ctx, "api", version, log)
+	if err != nil {
+		return err
+	}
+	defer traces.Stop(ctx)
+	pool, err := postgres.NewPool(ctx, db, "freshet api "+source.Name, traces.Pool)
 	if err != nil {
 		return err
 	}
@@ -57,6 +65,9 @@ func runAPI(ctx context.Context, db config.Database, redis config.Redis, source 
 		return err
 	}
 	defer client.Close() // nothing is buffered in it
+	if err := traces.Redis(client); err != nil {
+		return err
+	}
 	a, err := api.New(ctx, api.Config{
 		Addr: c.Addr, Pool: pool, Store: cache.NewRedis(client, cache.DefaultPrefix), Queries: queries,
 		Source: source.Name, Publication: source.Publication, AdminToken: c.AdminToken, MaxStaleness: c.MaxStaleness,
@@ -64,7 +75,7 @@ func runAPI(ctx context.Context, db config.Database, redis config.Redis, source 
 		ConnectionTimeout: db.ConnectionTimeout, CommandTimeout: db.CommandTimeout,
 		BodyLimit: c.BodyLimit, RequestTimeout: c.RequestTimeout, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout,
 		HealthInterval: h.Interval, HealthOpen: h.Open, Slot: h.SlotName, Secrets: health.SecretsOf(redis.URL),
-		Version: version, Unmeasured: !c.Telemetry, Log: log,
+		Version: version, Unmeasured: !c.Telemetry, Tracing: traces, Log: log,
 	})
 	if c.Example && postgres.IsCode(err, "42P01") { // undefined_table
 		return fmt.Errorf("%w\n(the example's tables are made by `freshet migrate up --example`)", err)

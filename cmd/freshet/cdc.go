@@ -15,6 +15,7 @@ import (
 	"freshet/internal/health"
 	"freshet/internal/postgres"
 	"freshet/internal/telemetry"
+	"freshet/internal/tracing"
 )
 
 func cdcCommand() *cobra.Command {
@@ -31,7 +32,9 @@ func cdcCommand() *cobra.Command {
 		Long: `Streams the committed changes of the tables that are cached from Postgres (logical replication) into a JetStream stream.
 
 The replication slot and the publication are made on first start. Of several cdc on one slot one works; the others stand by.
-Postgres needs wal_level=logical, the role REPLICATION and the ownership of the tables.`,
+Postgres needs wal_level=logical, the role REPLICATION and the ownership of the tables.
+
+` + tracing.Help,
 	}
 	return withSettings(cmd, func(cmd *cobra.Command, set *config.Set) error {
 		return unlessStopped(cmd.Context(),
@@ -51,6 +54,11 @@ const healthConnections = 2
 func runCDC(ctx context.Context, db config.Database, nats config.NATS, c config.CDC, h config.Health, o ops, log *slog.Logger,
 	streaming func(),
 ) error {
+	traces, err := tracing.Start(ctx, "cdc", version, log)
+	if err != nil {
+		return err
+	}
+	defer traces.Stop(ctx)
 	conn, err := connectNATS(nats, "freshet cdc "+c.Source, log)
 	if err != nil {
 		return err
@@ -71,7 +79,7 @@ func runCDC(ctx context.Context, db config.Database, nats config.NATS, c config.
 		DatabaseURL: db.URL, NATS: conn, Source: c.Source, Slot: c.SlotName, Publication: c.Publication,
 		NATSSyncInterval: c.NATSSyncInterval,
 		Stream:           events.StreamSettings{Retention: c.Retention, MaxBytes: c.MaxBytes, Replicas: c.Replicas},
-		Log:              log, Metrics: metrics, OnStreaming: streaming,
+		Log:              log, Metrics: metrics, Tracing: traces, OnStreaming: streaming,
 	})
 	if err != nil {
 		return err

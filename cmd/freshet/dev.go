@@ -21,6 +21,7 @@ import (
 	"freshet/cache"
 	"freshet/internal/config"
 	"freshet/internal/servers"
+	"freshet/internal/tracing"
 	"freshet/migrations"
 )
 
@@ -53,7 +54,9 @@ invalidator and api, as "freshet cdc", "freshet invalidator" and "freshet api" w
 stays in the folder of --data, and the next start goes on with it.
 
 DATABASE_URL, REDIS_URL or NATS_URL, if set, is used instead of starting that server. With --example=false nothing of the
-example is created, and --queries names the folder of your own SQL files.`,
+example is created, and --queries names the folder of your own SQL files.
+
+` + tracing.Help,
 	}
 	return withSettings(cmd, func(cmd *cobra.Command, set *config.Set) error {
 		s.givenDatabase = set.Given("DATABASE_URL") && !ours(s.db.URL, s.dev.PostgresPort)
@@ -139,7 +142,7 @@ func (s *devSettings) startProcesses(ctx context.Context, r *running, log *slog.
 	states := make(chan struct{}, 1)
 	shapes := make(chan struct{}, 1)
 	r.start("invalidator", func(ctx context.Context) error {
-		return runInvalidator(ctx, s.db, s.redis, s.nats, s.source, s.health, s.invOps, log, func(state cache.State) {
+		return runInvalidator(ctx, s.db, s.redis, s.nats, s.source, s.health, s.invOps, log, nil, func(state cache.State) {
 			notify(states)
 			if len(state.Generations) > 1 && !state.At.IsZero() { // one is that of the definitions
 				notify(shapes)

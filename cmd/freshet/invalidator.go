@@ -15,6 +15,7 @@ import (
 	"freshet/internal/health"
 	"freshet/internal/postgres"
 	"freshet/internal/telemetry"
+	"freshet/internal/tracing"
 	"freshet/invalidator"
 )
 
@@ -37,17 +38,21 @@ func invalidatorCommand() *cobra.Command {
 Postgres is asked only for the list of shapes, at the start and when it changes. Several invalidators may run on one Redis.
 
 With --verify-rate it also does, all the time, what ` + "`freshet verify`" + ` does: it needs the api's --queries then. A stale entry is one line
-of the level ERROR, and each minute has a summary of the level INFO.`,
+of the level ERROR, and each minute has a summary of the level INFO. /metrics then has freshet_verify_*.
+
+` + tracing.Help,
 	}
 	return withSettings(cmd, func(cmd *cobra.Command, set *config.Set) error {
 		logger := log.Logger(cmd.ErrOrStderr())
 		g, ctx := errgroup.WithContext(cmd.Context())
-		g.Go(func() error {
-			return runInvalidator(ctx, db, redis, nats, source, health, invalidatorOps(inv, set), logger, nil)
-		})
+		var auditing *verifying
 		if verify.Rate > 0 {
-			g.Go(func() error { return verifyInBackground(ctx, db, redis, source, verify, logger) })
+			auditing = &verifying{}
+			g.Go(func() error { return verifyInBackground(ctx, db, redis, source, verify, logger, auditing) })
 		}
+		g.Go(func() error {
+			return runInvalidator(ctx, db, redis, nats, source, health, invalidatorOps(inv, set), logger, auditing, nil)
+		})
 		return unlessStopped(cmd.Context(), g.Wait())
 	}, &db, &redis, &nats, &source, &inv, &health, &verify, &log)
 }
@@ -63,10 +68,16 @@ func invalidatorOps(i config.Invalidator, set *config.Set) ops {
 // invalidatorConnections bounds the pool: a question now and then.
 const invalidatorConnections = 2
 
-// runInvalidator runs until ctx ends. onApplied, if not nil, is called with each state that was stored.
+// runInvalidator runs until ctx ends. auditing, if not nil, verifies in the same process; onApplied, if not nil, is called with each
+// state that was stored.
 func runInvalidator(ctx context.Context, db config.Database, redis config.Redis, nats config.NATS, source config.Source,
-	h config.Health, o ops, log *slog.Logger, onApplied func(cache.State),
+	h config.Health, o ops, log *slog.Logger, auditing *verifying, onApplied func(cache.State),
 ) error {
+	traces, err := tracing.Start(ctx, "invalidator", version, log)
+	if err != nil {
+		return err
+	}
+	defer traces.Stop(ctx)
 	db.MinConnections, db.MaxConnections = 0, min(db.MaxConnections, invalidatorConnections)
 	pool, err := postgres.NewPool(ctx, db, "freshet invalidator "+source.Name)
 	if err != nil {
@@ -78,6 +89,9 @@ func runInvalidator(ctx context.Context, db config.Database, redis config.Redis,
 		return err
 	}
 	defer client.Close() // nothing is buffered in it
+	if err := traces.Redis(client); err != nil {
+		return err
+	}
 	conn, err := connectNATS(nats, "freshet invalidator "+source.Name, log)
 	if err != nil {
 		return err
@@ -97,9 +111,14 @@ func runInvalidator(ctx context.Context, db config.Database, redis config.Redis,
 		return err
 	}
 	metrics := telemetry.NewInvalidator(version, clock.Now)
-	v := invalidator.New(invalidator.Config{
-		Source: source.Name, JetStream: js, Store: store, Ready: registry.Ready, Log: log, Metrics: metrics, OnApplied: onApplied,
-	})
+	settings := invalidator.Config{
+		Source: source.Name, JetStream: js, Store: store, Ready: registry.Ready, Log: log, Metrics: metrics, Tracing: traces, OnApplied: onApplied,
+	}
+	if auditing != nil {
+		metrics.Verify(auditing.metrics)
+		settings.Verified = auditing.status
+	}
+	v := invalidator.New(settings)
 	parts := monitored{
 		process: "invalidator", health: h, source: source.Name, secrets: health.SecretsOf(db.URL, redis.URL, nats.URL),
 		pool: pool, nats: conn, js: js,

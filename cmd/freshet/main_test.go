@@ -38,6 +38,11 @@ func environment(settings ...string) []string {
 	for _, v := range config.All() {
 		env = append(env, v.Name+"=") // empty counts as not set
 	}
+	for _, set := range os.Environ() {
+		if name, _, _ := strings.Cut(set, "="); strings.HasPrefix(name, "OTEL_") {
+			env = append(env, name+"=")
+		}
+	}
 	return append(env, settings...)
 }
 
@@ -158,8 +163,8 @@ func TestHelp(t *testing.T) {
 	for command, want := range map[string][]string{
 		"":               {"freshet dev", "freshet migrate up", "freshet cdc", "freshet invalidator", "freshet api"},
 		"dev":            {"DATABASE_URL", "--data", "--dev-postgres-port", "FRESHET_DEV_REDIS_PORT", "--dev-nats-port", "--http-addr"},
-		"api":            {"--queries", "$REDIS_HOST", "$DB_MAX_CONNECTIONS", "DATABASE_URL, required"},
-		"cdc":            {"--slot", "wal_level=logical", "$NATS_URL"},
+		"api":            {"--queries", "$REDIS_HOST", "$DB_MAX_CONNECTIONS", "DATABASE_URL, required", "OTEL_EXPORTER_OTLP_ENDPOINT"},
+		"cdc":            {"--slot", "OTEL_EXPORTER_OTLP_ENDPOINT", "wal_level=logical", "$NATS_URL"},
 		"invalidator":    {"$REDIS_URL", "$NATS_URL", "$DATABASE_URL"},
 		"migrate":        {"up", "down", "status"},
 		"migrate up":     {"--example", "$DATABASE_URL"},

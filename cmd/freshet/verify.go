@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +18,7 @@ import (
 	"freshet/cache"
 	"freshet/internal/config"
 	"freshet/internal/postgres"
+	"freshet/internal/telemetry"
 )
 
 // verification is what freshet verify is told.
@@ -153,11 +155,35 @@ func newAuditor(ctx context.Context, db config.Database, redis config.Redis, nam
 	return a, closeAll, nil
 }
 
+// verifying has the auditor of a process that verifies in the background, once there is one.
+type verifying struct{ auditor atomic.Pointer[audit.Auditor] }
+
+func (v *verifying) total() audit.Tally {
+	if a := v.auditor.Load(); a != nil {
+		return a.Total()
+	}
+	return audit.Tally{}
+}
+
+// metrics are the counters for Prometheus.
+func (v *verifying) metrics() telemetry.Verified {
+	t := v.total()
+	return telemetry.Verified{Checked: t.Checked, Stale: t.Stale, Cleared: t.Cleared, Overcleared: t.Identical}
+}
+
+// status are the counters for the other processes.
+func (v *verifying) status() *cache.VerifyStatus {
+	t := v.total()
+	return &cache.VerifyStatus{Checked: t.Checked, Stale: t.Stale, Cleared: t.Cleared, Overcleared: t.Identical}
+}
+
 // summaryInterval is how often a verification in the background says what it has found.
 const summaryInterval = time.Minute
 
 // verifyInBackground verifies until ctx ends. A stale entry is logged by the auditor.
-func verifyInBackground(ctx context.Context, db config.Database, redis config.Redis, source config.Source, v config.Verify, log *slog.Logger) error {
+func verifyInBackground(ctx context.Context, db config.Database, redis config.Redis, source config.Source, v config.Verify, log *slog.Logger,
+	verifying *verifying,
+) error {
 	queries, err := loadQueries(config.API{QueriesDir: v.QueriesDir, Example: v.Example})
 	if err != nil {
 		return err
@@ -170,6 +196,7 @@ func verifyInBackground(ctx context.Context, db config.Database, redis config.Re
 		return err
 	}
 	defer closeAll()
+	verifying.auditor.Store(a)
 	log.Info("verifying in the background", "rate", v.Rate, "queries", len(queries))
 	tick := time.NewTicker(summaryInterval)
 	var logging sync.WaitGroup

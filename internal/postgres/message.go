@@ -12,14 +12,23 @@ import (
 //	freshet.ddl    {"schema":"public","table":"blogs","reason":"ALTER TABLE"}
 //	freshet.clear  {"schema":"public","table":"blogs","values":{"id":"42"},"reason":"freshet.clear"}
 //
+//	freshet.trace  00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
+//
 // Without schema and table they are about everything, without values about every row of the table; see events.Define and
-// events.Clear. It is UTF-8 whatever the database's encoding is: the server passes messages on as they are.
+// events.Clear. The last one is no JSON, and no change: it names the request that made the transaction (W3C traceparent), where it is
+// traced. All is UTF-8 whatever the database's encoding is: the server passes messages on as they are.
 const (
 	DDLPrefix   = "freshet.ddl"
 	ClearPrefix = "freshet.clear"
 	// FlushPrefix is that of messages that mean nothing: they only make Postgres flush its WAL.
 	FlushPrefix = "freshet.flush"
+	// TracePrefix is that of messages which say by which request their transaction was made; whoever does not trace ignores them.
+	TracePrefix = "freshet.trace"
 )
+
+// MessageStatement emits a message: its parameters are the prefix and the content, as bytes: a text would be in the encoding of the
+// database.
+const MessageStatement = "SELECT pg_logical_emit_message(true, $1, $2::bytea)"
 
 // EmitDDL says in the log, with the transaction of db, that the definition of a table has changed, or that of something that
 // stands behind queries of it. Without schema and table it says that anything may have changed. reason is for people.
@@ -36,8 +45,7 @@ func EmitDDL(ctx context.Context, db Execer, schema, table, reason string) error
 	if err != nil {
 		return fmt.Errorf("encode the message that %s.%s is defined anew: %w", schema, table, err)
 	}
-	// As bytes: a text would be in the encoding of the database.
-	if _, err := db.Exec(ctx, "SELECT pg_logical_emit_message(true, $1, $2::bytea)", DDLPrefix, text); err != nil {
+	if _, err := db.Exec(ctx, MessageStatement, DDLPrefix, text); err != nil {
 		return fmt.Errorf("emit the message that %s.%s is defined anew: %w", schema, table, err)
 	}
 	return nil

@@ -19,8 +19,8 @@ import (
 const pingTimeout = 2 * time.Second
 
 // NewPool connects to the database, with the settings' limits. The first connection is made now, so that a wrong URL is an
-// error here. name is the application_name that Postgres shows.
-func NewPool(ctx context.Context, settings config.Database, name string) (*pgxpool.Pool, error) {
+// error here. name is the application_name that Postgres shows. edit may change how the pool is made.
+func NewPool(ctx context.Context, settings config.Database, name string, edit ...func(*pgxpool.Config)) (*pgxpool.Pool, error) {
 	cfg, err := pgxpool.ParseConfig(settings.URL)
 	if err != nil {
 		return nil, fmt.Errorf("read the database URL: %w", err)
@@ -43,6 +43,9 @@ func NewPool(ctx context.Context, settings config.Database, name string) (*pgxpo
 		return nil, err
 	}
 	cfg.ConnConfig.RuntimeParams["search_path"] = path
+	for _, e := range edit {
+		e(cfg)
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("connect to Postgres: %w", err)

@@ -45,6 +45,53 @@ func NewInvalidator(version string, now func() time.Time) *Invalidator {
 	return v
 }
 
+// Verified are the counters of an auditor in the same process.
+type Verified struct {
+	Checked, Stale int64
+	// Cleared are watched entries that were cleared, Overcleared those of them whose refill was the same.
+	Cleared, Overcleared int64
+}
+
+// Verify adds the metrics of an auditor, which are read each time that they are asked for.
+func (v *Invalidator) Verify(read func() Verified) {
+	v.MustRegister(&verified{read: read, of: []verifiedMetric{
+		{describe("verify_checked_total", "Cached entries that were compared with the database."), func(n Verified) int64 { return n.Checked }},
+		{describe("verify_stale_total", "Checked entries that were stale: any is an error of Freshet."), func(n Verified) int64 { return n.Stale }},
+		{describe("verify_cleared_total", "Watched entries that were cleared."), func(n Verified) int64 { return n.Cleared }},
+		{describe("verify_overcleared_total", "Cleared entries whose refill was the same: they were cleared for nothing."), func(n Verified) int64 { return n.Overcleared }},
+	}})
+}
+
+// verified is read in one step, so that there are never more stale entries than checked ones.
+type verified struct {
+	read func() Verified
+	of   []verifiedMetric
+}
+
+type verifiedMetric struct {
+	desc  *prometheus.Desc
+	value func(Verified) int64
+}
+
+func describe(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, nil, nil)
+}
+
+// Describe is that of prometheus.Collector.
+func (v *verified) Describe(out chan<- *prometheus.Desc) {
+	for _, m := range v.of {
+		out <- m.desc
+	}
+}
+
+// Collect is that of prometheus.Collector.
+func (v *verified) Collect(out chan<- prometheus.Metric) {
+	now := v.read()
+	for _, m := range v.of {
+		out <- prometheus.MustNewConstMetric(m.desc, prometheus.CounterValue, float64(m.value(now)))
+	}
+}
+
 // Changes counts changes of a table.
 func (v *Invalidator) Changes(table, op string, n int) {
 	if v != nil && n > 0 {
