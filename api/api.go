@@ -195,10 +195,21 @@ func (a *API) Listen(ctx context.Context) error {
 // URL is where the api listens.
 func (a *API) URL() string { return "http://" + a.listener.Addr().String() }
 
+// farewell tells whoever asks during the drain to make another connection, elsewhere. Not Server.SetKeepAlivesEnabled: it closes the
+// idle connections at once, and with them a request that is on its way on one of them. A client repeats that only if it is a GET.
+func (a *API) farewell() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		a.echo.ServeHTTP(w, r)
+	})
+}
+
 // Run serves until ctx ends, then lets the requests in progress finish. It returns nil after a clean drain.
 func (a *API) Run(ctx context.Context) error {
 	server := &http.Server{
-		Handler:           a.echo,
+		Handler:           a.farewell(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       a.cfg.RequestTimeout + time.Second,
 		WriteTimeout:      a.cfg.RequestTimeout + 5*time.Second,
@@ -216,8 +227,7 @@ func (a *API) Run(ctx context.Context) error {
 	g.Go(func() error {
 		<-ctx.Done()
 		a.draining.Store(true)
-		if a.cfg.DrainDelay > 0 { // whoever has a connection is told to make another, elsewhere
-			server.SetKeepAlivesEnabled(false)
+		if a.cfg.DrainDelay > 0 {
 			<-time.After(a.cfg.DrainDelay)
 		}
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.DrainTimeout)
@@ -248,7 +258,10 @@ func (a *API) askTime(ctx context.Context) (time.Time, error) {
 }
 
 const (
-	clockInterval  = 10 * time.Second
+	clockInterval = 10 * time.Second
+	// An answer that took longer than clockDoubt sets the clock ahead by as much: it is asked again after clockRetry.
+	clockDoubt     = 50 * time.Millisecond
+	clockRetry     = time.Second
 	defaultWaiting = 1000
 	// startTries is how often a start tries again because somebody defines tables anew at the same time.
 	startTries = 5
@@ -259,8 +272,13 @@ func (a *API) keepClock(ctx context.Context) error {
 	return every(ctx, clockInterval, func() time.Duration {
 		ask, cancel := context.WithTimeout(ctx, clockInterval)
 		defer cancel()
-		if err := a.clock.Sync(ask, a.askTime); err != nil && ctx.Err() == nil {
+		asked := time.Now()
+		err := a.clock.Sync(ask, a.askTime)
+		if err != nil && ctx.Err() == nil {
 			a.log.Debug("clock", "error", err)
+		}
+		if err != nil || time.Since(asked) > clockDoubt {
+			return clockRetry
 		}
 		return clockInterval
 	})

@@ -27,6 +27,7 @@ type row struct {
 
 // answer is what a request got.
 type answer struct {
+	path   string
 	status int
 	header http.Header
 	body   []byte
@@ -38,13 +39,13 @@ func (a *answer) cacheStatus() string { return a.header.Get("Cache-Status") }
 func (a *answer) hit() bool           { return strings.HasPrefix(a.cacheStatus(), "freshet; hit") }
 func (a *answer) stale() bool         { return strings.HasSuffix(a.cacheStatus(), "detail=stale") }
 
-// age is how far behind the answer may be by its own account: Age counts whole seconds.
+// age is how far behind the answer is by its own account, in whole seconds.
 func (a *answer) age() (time.Duration, error) {
 	n, err := strconv.Atoi(a.header.Get("Age"))
 	if err != nil {
-		return 0, fmt.Errorf("header Age: %w", err)
+		return 0, fmt.Errorf("%s: header Age: %w", a.path, err)
 	}
-	return time.Duration(n+1) * time.Second, nil
+	return time.Duration(n) * time.Second, nil
 }
 
 // failedError is a request that was not answered: refused, cut off, or with a status that says so.
@@ -53,7 +54,12 @@ type failedError struct {
 	err error
 }
 
-func (e *failedError) Error() string { return e.why }
+func (e *failedError) Error() string {
+	if e.err == nil {
+		return e.why
+	}
+	return e.why + ": " + e.err.Error()
+}
 func (e *failedError) Unwrap() error { return e.err }
 
 // client sends requests to the api's processes.
@@ -85,7 +91,7 @@ func (c *client) do(ctx context.Context, method, url string, body []byte, header
 		name, value, _ := strings.Cut(h, ": ")
 		req.Header.Set(name, value)
 	}
-	a := &answer{began: c.history.now()}
+	a := &answer{path: req.URL.Path, began: c.history.now()}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, outage(err)
@@ -118,26 +124,48 @@ func outage(err error) error {
 	return &failedError{"no connection", err}
 }
 
-// rows reads the body of a read: one row, a list of them, or what POST /query answers.
-func (a *answer) rows() ([]row, error) {
-	body := bytes.TrimSpace(a.body)
-	var all []row
-	var err error
-	switch {
-	case bytes.HasPrefix(body, []byte("[")):
-		err = json.Unmarshal(body, &all)
-	case bytes.HasPrefix(body, []byte(`{"results"`)) || bytes.HasPrefix(body, []byte(`{"position"`)):
-		var together struct{ Results []struct{ Data row } }
-		err = json.Unmarshal(body, &together)
-		for _, r := range together.Results {
-			all = append(all, r.Data)
+// results are the rows that an answer has for each of the questions.
+func (a *answer) results(asked []question) ([][]row, error) {
+	all := make([][]row, len(asked))
+	if len(asked) == 1 && a.path != togetherPath {
+		if a.status == http.StatusNotFound {
+			return all, nil
 		}
-	default:
-		all = make([]row, 1)
-		err = json.Unmarshal(body, &all[0])
+		return all, decode(a.body, (*rows)(&all[0]))
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", body, err)
+	var together struct {
+		Results []struct{ Data rows }
+	}
+	if err := decode(a.body, &together); err != nil {
+		return nil, err
+	}
+	if len(together.Results) != len(asked) {
+		return nil, fmt.Errorf("%d results to %d questions: %s", len(together.Results), len(asked), a.body)
+	}
+	for i, r := range together.Results {
+		all[i] = r.Data
 	}
 	return all, nil
+}
+
+func decode(body []byte, to any) error {
+	if err := json.Unmarshal(body, to); err != nil {
+		return fmt.Errorf("%s: %w", body, err)
+	}
+	return nil
+}
+
+// rows are what a query shows: a list, one row, or null.
+type rows []row
+
+func (r *rows) UnmarshalJSON(text []byte) error {
+	switch text[0] {
+	case '[':
+		return json.Unmarshal(text, (*[]row)(r))
+	case 'n':
+		*r = nil
+		return nil
+	}
+	*r = make(rows, 1)
+	return json.Unmarshal(text, &(*r)[0])
 }

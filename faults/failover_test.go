@@ -48,21 +48,31 @@ func (s *site) failOverRedis(replica *testenv.RedisServer) {
 	s.redis = replica
 }
 
-// withReplica gives the database a replica, and everybody the addresses of both.
+// withReplica gives the database a replica, and everybody the addresses of the primary, and of a path to whoever follows it.
 func withReplica(synchronous bool) func(t *testing.T) options {
 	return func(t *testing.T) options {
 		o := options{network: &network{proxies: testenv.Toxiproxy(t), paths: map[string]*testenv.Path{}}}
 		o.replicas = func(s *site) string {
-			path := o.network.proxies.Proxy(t, "replication", s.db.Server.Addr())
-			o.network.paths["replication"] = path
-			s.replica = s.db.Replica(t, path, nil)
+			s.replicate()
+			path := o.network.proxies.Proxy(t, "later primaries", s.replica.Server.Addr())
+			o.network.paths["later primaries"] = path
 			if synchronous {
 				s.synchronous("replica")
 			}
-			return "postgres://postgres@" + s.db.Server.Addr() + "," + s.replica.Server.Addr() + "/" + s.db.Name + "?sslmode=disable&target_session_attrs=primary"
+			return "postgres://postgres@" + s.db.Server.Addr() + "," + path.Addr() + "/" + s.db.Name +
+				"?sslmode=disable&target_session_attrs=primary"
 		}
 		return o
 	}
+}
+
+// replicate gives the primary a replica.
+func (s *site) replicate() {
+	s.t.Helper()
+	name := "replication of " + s.db.Server.Addr()
+	path := s.network.proxies.Proxy(s.group, name, s.db.Server.Addr())
+	s.network.paths["replication"] = path
+	s.replica = s.db.Replica(s.group, path, nil)
 }
 
 var synchronousFaults = []fault{
@@ -81,8 +91,36 @@ var asynchronousFaults = []fault{
 			s.network.paths["replication"].Hang(s.t)
 			s.hold(shortly)
 		},
-		strike: func(s *site) { s.failOverPostgres() },
+		strike: func(s *site) { s.failOverHung() },
 	},
+	{
+		// The log is of a server that nobody writes any more, and is ahead of the new one: it says nothing about what is read now.
+		name: "failover, the newest transactions are lost, and cdc is away for a while", fails: true,
+		before: func(s *site) {
+			if s.replica == nil { // it has become the primary
+				s.replicate()
+				s.hold(shortly / 4)
+			}
+			s.network.paths["replication"].Hang(s.t)
+			s.hold(shortly / 2)
+		},
+		strike: func(s *site) {
+			s.cdc.Kill()
+			s.failOverHung()
+		},
+		more: func(s *site) {
+			s.hold(shortly)
+			s.cdc.start()
+		},
+	},
+}
+
+// failOverHung is failOverPostgres with a replica that nothing reaches any more. What was held on the way is lost. A walsender whose
+// client is silent would not let its server stop for ten seconds.
+func (s *site) failOverHung() {
+	s.t.Helper()
+	s.network.paths["replication"].Cut(s.t)
+	s.failOverPostgres()
 }
 
 // failOverPostgres makes the replica the primary.
@@ -91,6 +129,7 @@ func (s *site) failOverPostgres() {
 	// It is gone in any case: a walsender whose client is silent may have to be killed by force.
 	_ = s.db.Server.Kill()
 	<-s.db.Server.Done()
+	s.network.paths["later primaries"].Retarget(s.t, s.replica.Server.Addr())
 	s.replica.Promote(s.t)
-	s.db = s.replica
+	s.db, s.replica = s.replica, nil
 }

@@ -31,8 +31,10 @@ type fault struct {
 	// before, if set, is done while everybody reads and writes. Then everybody rests, and strike makes Postgres lose what it has
 	// acknowledged since; they go on at the moment when it returns.
 	before func(s *site)
-	// strike does it; when it returns, the fault has ended.
+	// strike does it; when it returns, the fault has ended, unless there is more.
 	strike func(s *site)
+	// more, if set, is done while everybody reads and writes again; when it returns, the fault has ended.
+	more func(s *site)
 }
 
 // group is a list of faults that are done to one site, one after the other.
@@ -112,23 +114,34 @@ func (s *site) suffer(f fault) (result, error) {
 		}
 		lead, strike = func() {}, func() {}
 	}
-	var failedBefore int64
+	var failedBefore, hitsBefore int64
 	err := s.work(func() error {
 		lead()
 		failedBefore = s.counts.failed.Load()
 		if s.ctx.Err() == nil {
 			strike()
+			if f.more != nil {
+				f.more(s)
+			}
 		}
 		var err error
-		r.recovered, err = s.recover(*within)
+		if r.recovered, err = s.recover(*within); err != nil {
+			return err
+		}
+		s.healthy.Store(int64(s.history.now()))
+		hitsBefore = s.counts.hits.Load()
 		pause(s.ctx, *lasting)
-		return err
+		return nil
 	})
+	s.healthy.Store(int64(never))
 	if err != nil {
 		return r, err
 	}
 	if failed := s.counts.failed.Load(); failed > 0 && !f.fails || failedBefore > 0 {
 		return r, fmt.Errorf("%d requests failed, the last with: %w", failed, s.counts.lastFailure.Load())
+	}
+	if s.counts.hits.Load() == hitsBefore {
+		return r, errors.New("there were no hits after the fault's end")
 	}
 	return r, s.judge(&r)
 }
@@ -166,7 +179,7 @@ func (s *site) lose(r *result, strike func()) error {
 		return err
 	}
 	strike()
-	var after map[int64]int64
+	var after map[int64]state
 	s.until("the database can be read", func() bool {
 		after, err = s.values()
 		return err == nil

@@ -15,22 +15,31 @@ type made struct {
 
 func newMade(t *testing.T) *made {
 	t.Helper()
-	return &made{t, newHistory([]int64{1})}
+	m := &made{t, newHistory()}
+	m.own(map[int64]place{1: 1})
+	return m
 }
 
 func at(seconds float64) instant { return instant(seconds * float64(time.Second)) }
 
 func (m *made) wrote(version int64, began, ended float64, o outcome) {
-	w := &write{version: version, began: at(began), ended: at(ended), outcome: o}
-	if o != committed {
-		w.ended = never
+	m.put(began, ended, o, map[int64]state{1: {version, 1}})
+}
+
+// put is a transaction of the owner.
+func (m *made) put(began, ended float64, o outcome, to map[int64]state) {
+	tx := m.begin(to)
+	m.end(tx, o)
+	for _, w := range tx.of {
+		w.began = at(began)
+		if o == committed {
+			w.ended = at(ended)
+		}
 	}
-	r := m.registers[1]
-	r.writes = append(r.writes, w)
 }
 
 func (m *made) read(version int64, began, ended float64, d demand) error {
-	return m.judge(1, version, d, observation{began: at(began), ended: at(ended)})
+	return m.judge([]sight{{id: 1, version: version, in: anywhere, demand: d}}, observation{began: at(began), ended: at(ended)})
 }
 
 // What nobody may believe the oracle without: each broken promise is found, and what is allowed is not called broken.
@@ -69,7 +78,7 @@ func TestOracle(t *testing.T) {
 				return
 			}
 			require.ErrorContains(t, err, tt.wrong)
-			require.ErrorContains(t, err, "version 3 from 3.0000s to 3.1000s, committed")
+			require.ErrorContains(t, err, "version 3 (in group 1) from 3.0000s to 3.1000s, committed")
 		})
 	}
 }
@@ -95,7 +104,7 @@ func TestOracleLooksForAnOrder(t *testing.T) {
 			m.wrote(2, 2, 9, tt.outcome)
 			require.NoError(t, m.read(tt.first, 3, 3.1, strict))
 			require.NoError(t, m.read(tt.second, 4, 4.1, strict))
-			judged, err := m.settle(map[int64]int64{1: 2})
+			judged, err := m.settle(map[int64]state{1: {2, 1}})
 			if !tt.right {
 				require.ErrorContains(t, err, "not linearizable")
 				return
@@ -112,7 +121,7 @@ func TestOracleLooksAtTheEnd(t *testing.T) {
 	m.wrote(1, 1, 1.1, committed)
 	m.wrote(2, 2, 0, unknown)
 	require.NoError(t, m.read(2, 3, 3.1, demand{linearizable: true, within: -1}))
-	_, err := m.settle(map[int64]int64{1: 1})
+	_, err := m.settle(map[int64]state{1: {1, 1}})
 	require.ErrorContains(t, err, "not linearizable")
 }
 
@@ -121,15 +130,15 @@ func TestOracleMissesWhatWasLost(t *testing.T) {
 	m := newMade(t)
 	m.wrote(1, 1, 1.1, committed)
 	m.wrote(2, 2, 2.1, committed)
-	_, err := m.settle(map[int64]int64{1: 1})
+	_, err := m.settle(map[int64]state{1: {1, 1}})
 	require.ErrorContains(t, err, "Postgres has lost it")
 
 	m = newMade(t)
 	m.wrote(1, 1, 1.1, committed)
 	m.wrote(2, 2, 2.1, committed)
-	_, err = m.settle(map[int64]int64{1: 2})
+	_, err = m.settle(map[int64]state{1: {2, 1}})
 	require.NoError(t, err)
-	require.NoError(t, m.lose(map[int64]int64{1: 1}))
+	require.NoError(t, m.lose(map[int64]state{1: {1, 1}}))
 	m.registers[1].lostAt = at(3)
 	strict, bounded := demand{linearizable: true, within: time.Second}, demand{within: time.Second}
 	require.ErrorContains(t, m.read(2, 3.1, 3.2, strict), "has lost that")
@@ -138,4 +147,23 @@ func TestOracleMissesWhatWasLost(t *testing.T) {
 	require.NoError(t, m.read(1, 3.1, 3.2, strict))
 	require.True(t, m.wasLost(1, 2))
 	require.False(t, m.wasLost(1, 1))
+}
+
+// A bounded read may show what was so before the history was last judged.
+func TestOracleRemembers(t *testing.T) {
+	m := newMade(t)
+	m.wrote(1, 1, 1.1, committed)
+	m.wrote(2, 2, 2.1, committed)
+	m.wrote(3, 2.5, 0, unknown)
+	m.origin = m.origin.Add(-3 * time.Second) // it is judged at 3
+	_, err := m.settle(map[int64]state{1: {3, 1}})
+	require.NoError(t, err)
+	bounded := demand{within: time.Second}
+	require.NoError(t, m.read(1, 3.0, 3.1, bounded))
+	require.ErrorContains(t, m.read(1, 3.2, 3.3, bounded), "STALE: version")
+	require.ErrorContains(t, m.read(2, 9, 9.1, bounded), "STALE: version 3", "what is there has happened")
+	require.NoError(t, m.read(3, 9, 9.1, demand{linearizable: true, within: -1}))
+	judged, err := m.settle(map[int64]state{1: {3, 1}})
+	require.NoError(t, err)
+	require.Equal(t, 1, judged)
 }

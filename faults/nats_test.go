@@ -1,7 +1,9 @@
 package faults
 
 import (
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -36,6 +38,13 @@ var natsFaults = []fault{
 		s.nats.Restore(s.t, old)
 		s.restarted(s.nats.Server)
 	}},
+	{name: "storage set back by a tenth of a second, while cdc goes on", strike: func(s *site) { s.setBack(shortly / 20) }},
+	// Nobody has applied what is lost then, and cdc has confirmed it to Postgres.
+	{name: "storage set back by two seconds, while cdc goes on and the invalidator is paused", strike: func(s *site) {
+		s.invalidator.Signal(syscall.SIGSTOP)
+		s.setBack(shortly)
+		s.invalidator.Signal(syscall.SIGCONT)
+	}},
 	{name: "storage lost", strike: func(s *site) {
 		require.NoError(s.t, s.nats.Server.Kill())
 		s.nats.Restore(s.t, s.t.TempDir())
@@ -49,6 +58,16 @@ var natsFaults = []fault{
 		require.NoError(s.t, s.nats.Server.Kill())
 		s.restarted(s.nats.Server)
 	}},
+}
+
+// setBack has NATS lose the newest messages within one session of cdc.
+func (s *site) setBack(by time.Duration) {
+	s.t.Helper()
+	old := s.nats.BackupRunning(s.t)
+	s.hold(by)
+	require.NoError(s.t, s.nats.Server.Kill())
+	s.nats.Restore(s.t, old)
+	s.restarted(s.nats.Server)
 }
 
 // smallDisk is one that can be filled.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,20 +20,12 @@ var redisFaults = []fault{
 			s.hold(shortly / 10)
 		}
 	}},
-	{name: "random keys deleted", strike: func(s *site) {
-		client := s.redis.Client(s.t)
-		ctx, cancel := context.WithTimeout(s.ctx, 2*shortly)
-		defer cancel()
-		for ctx.Err() == nil {
-			key, err := client.RandomKey(ctx).Result()
-			if err == nil {
-				err = client.Unlink(ctx, key).Err()
-			}
-			if err != nil && !errors.Is(err, redis.Nil) && ctx.Err() == nil {
-				require.NoError(s.t, err)
-			}
-			pause(ctx, time.Millisecond)
-		}
+	{name: "random keys deleted", strike: func(s *site) { s.deleteKeys(2*shortly, time.Millisecond, "") }},
+	// The watermark stands still, and what is read again is newer than it: it must not be shown together with what is older.
+	{name: "random keys deleted while cdc is paused", strike: func(s *site) {
+		s.cdc.Signal(syscall.SIGSTOP)
+		s.deleteKeys(patientBound-time.Second, 10*time.Millisecond, "freshet:public.registers:")
+		s.cdc.Signal(syscall.SIGCONT)
 	}},
 	{name: "the watermark deleted, ten times", strike: func(s *site) {
 		client := s.redis.Client(s.t)
@@ -68,6 +61,24 @@ var redisFaults = []fault{
 		require.NoError(s.t, s.redis.Client(s.t).Do(s.ctx, "CLIENT", "PAUSE", shortly.Milliseconds(), "ALL").Err())
 		s.hold(shortly)
 	}},
+}
+
+// deleteKeys deletes a random key again and again, of those that begin so.
+func (s *site) deleteKeys(d, pace time.Duration, prefix string) {
+	s.t.Helper()
+	client := s.redis.Client(s.t)
+	ctx, cancel := context.WithTimeout(s.ctx, d)
+	defer cancel()
+	for ctx.Err() == nil {
+		key, err := client.RandomKey(ctx).Result()
+		if err == nil && strings.HasPrefix(key, prefix) {
+			err = client.Unlink(ctx, key).Err()
+		}
+		if err != nil && !errors.Is(err, redis.Nil) && ctx.Err() == nil {
+			require.NoError(s.t, err)
+		}
+		pause(ctx, pace)
+	}
 }
 
 // redisInfo is a number of INFO.

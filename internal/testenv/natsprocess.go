@@ -118,6 +118,20 @@ func (n *NATSProgram) Backup(tb testing.TB) string {
 	return backup
 }
 
+// BackupRunning is Backup of a server that runs: it is held up meanwhile, in the middle of whatever it does. The copy is what a server
+// that is killed now leaves behind.
+func (n *NATSProgram) BackupRunning(tb testing.TB) string {
+	tb.Helper()
+	signal := func(sig syscall.Signal) {
+		if err := syscall.Kill(n.Server.PID(), sig); err != nil {
+			tb.Fatalf("testenv: nats-server: %v: %v", sig, err)
+		}
+	}
+	signal(syscall.SIGSTOP)
+	defer signal(syscall.SIGCONT)
+	return n.Backup(tb)
+}
+
 // Restore replaces the store by a copy that Backup made. The server must be stopped or killed.
 func (n *NATSProgram) Restore(tb testing.TB, backup string) {
 	tb.Helper()

@@ -75,6 +75,23 @@ func TestNATSProcessIsKilledAndRestoredFromABackup(t *testing.T) {
 	require.Equal(t, n.Server.Addr(), u.Host)
 }
 
+func TestNATSProcessIsCopiedWhileItRuns(t *testing.T) {
+	n := NATSProcess(t, func(o *servers.NATSProcessOptions) { o.SyncAlways = true })
+	js := n.JetStream(t)
+	newStream(t, js)
+	publishes(t, js)
+	first := n.Server.PID()
+	backup := n.BackupRunning(t)
+	publishes(t, js)
+	require.Equal(t, first, n.Server.PID())
+	require.Greater(t, messages(t, js), uint64(1))
+
+	require.NoError(t, n.Server.Kill())
+	n.Restore(t, backup)
+	require.NoError(t, n.Server.Restart(t.Context()))
+	require.Equal(t, uint64(1), messages(t, js))
+}
+
 func TestNATSOnSmallDiskIsFull(t *testing.T) {
 	for _, limited := range []bool{false, true} {
 		t.Run(fmt.Sprintf("limit of JetStream %v", limited), func(t *testing.T) {
