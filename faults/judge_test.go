@@ -65,12 +65,17 @@ func (h *history) judge(sights []sight, seen observation) error {
 			}
 			return &staleError{fmt.Sprintf("row %d, read from %s to %s (%s), %s: %s", s.id, seen.began, seen.ended, seen.how, what, wrong), r.tail()}
 		}
-		lost = lost || s.lost
+		lost = lost || s.lost || r.mayShowLost(s, seen)
 	}
 	if lost || len(sights) == 1 { // of lost versions nobody knows any more when they were there
 		return nil
 	}
 	return h.together(sights, seen)
+}
+
+// mayShowLost tells whether an answer may show the row as it was in a version that was lost: one that may be behind, by as much.
+func (r *register) mayShowLost(s *sight, seen observation) bool {
+	return !s.linearizable && r.lostTo > r.lostFrom && seen.began <= r.lostAt+instant(max(0, s.within))
 }
 
 // judge says what is wrong with what was seen of one register; "" if nothing is.
@@ -134,7 +139,7 @@ func (r *register) judgeUnseen(s *sight, seen observation, why string) string {
 		s.found, s.turn = st.version, turn
 		return ""
 	}
-	if !s.linearizable && r.lostTo > r.lostFrom && seen.began <= r.lostAt+instant(max(0, s.within)) {
+	if r.mayShowLost(s, seen) {
 		s.lost = true // it may have been elsewhere in a version that was lost
 		return ""
 	}

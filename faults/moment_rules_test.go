@@ -161,3 +161,47 @@ func TestOracleHoldsAnswersToTheirWord(t *testing.T) {
 		})
 	}
 }
+
+// An answer that may be behind may show a moment that the database has lost, also where each of its rows could be of another one.
+func TestOracleAllowsForMomentsThatWereLost(t *testing.T) {
+	m := &made{t, newHistory()}
+	m.own(map[int64]place{1: 1, 2: 1})
+	m.put(1, 1.1, committed, map[int64]state{1: {1, 2}})
+	m.put(2, 2.1, committed, map[int64]state{1: {2, 1}})
+	m.put(3, 3.1, committed, map[int64]state{2: {1, 2}})
+	m.put(4, 4.1, committed, map[int64]state{1: {3, 2}})
+	_, err := m.settle(map[int64]state{1: {3, 2}, 2: {1, 2}})
+	require.NoError(t, err)
+	require.NoError(t, m.lose(map[int64]state{1: {2, 1}, 2: {1, 2}}))
+	for _, r := range m.registers {
+		r.lostAt = at(5)
+	}
+	empty := func(began float64) error {
+		bounded := demand{within: 10 * time.Second}
+		return m.judge([]sight{{id: 1, version: unseen, in: 1, demand: bounded}, {id: 2, version: unseen, in: 1, demand: bounded}},
+			observation{began: at(began), ended: at(began + 0.1)})
+	}
+	require.NoError(t, empty(5.5))
+	require.NoError(t, empty(14.9))
+	require.ErrorContains(t, empty(15.1), "BROKEN PROMISE")
+}
+
+// Writes that nobody answered must not keep porcupine from an answer: each could have happened at any time.
+func TestOracleIsDoneWithManyUnknownWrites(t *testing.T) {
+	m := newMade(t)
+	version := int64(0)
+	for range 12 {
+		version++
+		m.wrote(version, float64(version), 0, unknown)
+	}
+	for range 400 {
+		version++
+		m.wrote(version, float64(version), float64(version)+0.5, committed)
+		require.NoError(t, m.read(version, float64(version)+0.6, float64(version)+0.7, demand{linearizable: true, within: -1}))
+		require.NoError(t, m.read(version, float64(version)+0.6, float64(version)+0.8, demand{linearizable: true, within: -1}))
+	}
+	began := time.Now()
+	_, err := m.settle(map[int64]state{1: {version, 1}})
+	require.NoError(t, err)
+	require.Less(t, time.Since(began), checkTimeout/2)
+}

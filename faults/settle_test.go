@@ -2,6 +2,7 @@ package faults
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -67,12 +68,16 @@ func (h *history) settle(now map[int64]state) (judged int, err error) {
 // somebody has seen, must not be gone.
 func (r *register) operations(last state, end instant) []porcupine.Operation {
 	ops := []porcupine.Operation{{Input: operation{write: true, to: r.settled}, Call: -2, Return: -1}}
-	for _, w := range r.writes[r.after(r.settled.version):] {
-		if w.outcome != aborted {
-			ops = append(ops, porcupine.Operation{Input: operation{write: true, to: w.state}, Call: int64(w.began), Return: int64(w.ended)})
-		}
+	// A write that nobody answered has happened before a later one did, or as well as never: right before that one nobody can have seen
+	// it. Were it open for ever, porcupine would have to try it at every place after it.
+	latest := never
+	for _, w := range slices.Backward(r.writes[r.after(r.settled.version):]) {
 		if w.outcome == committed {
+			latest = w.ended
 			end = max(end, w.ended+1)
+		}
+		if w.outcome != aborted {
+			ops = append(ops, porcupine.Operation{Input: operation{write: true, to: w.state}, Call: int64(w.began), Return: int64(latest)})
 		}
 	}
 	for _, o := range r.reads {

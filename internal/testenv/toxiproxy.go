@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -32,17 +34,24 @@ var directions = []string{"upstream", "downstream"}
 
 // Proxies is a Toxiproxy of one test: the network between its servers.
 type Proxies struct {
-	proc   *Process
-	client *toxiproxy.Client
+	program string
+	port    int
+	client  *toxiproxy.Client
+
+	mu    sync.Mutex
+	proc  *Process
+	paths []*Path
 }
 
 // Path is one way through the network: clients who connect to Addr reach the upstream, until a fault befalls the path.
 // A fault replaces the one before. All of it returns when the fault is in force; at once from several goroutines is fine.
 type Path struct {
-	addr string
+	network *Proxies
+	addr    string
+
+	proxy atomic.Pointer[toxiproxy.Proxy] // another one when the process was restarted
 
 	mu        sync.Mutex
-	proxy     *toxiproxy.Proxy
 	upstreams []string // all that there have been
 }
 
@@ -54,11 +63,16 @@ func Toxiproxy(tb testing.TB) *Proxies {
 	if err != nil {
 		tb.Fatalf("testenv: %v", err)
 	}
+	p := &Proxies{program: program, port: port, client: toxiproxy.NewClient(net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))}
+	p.start(tb)
+	return p
+}
+
+// start starts the process, and waits until it answers.
+func (p *Proxies) start(tb testing.TB) {
+	tb.Helper()
 	// Its log has a line for each connection, and one for each that a fault breaks.
-	p := &Proxies{
-		proc: StartProcess(tb, program, []string{"LOG_LEVEL=error"}, "-host", "127.0.0.1", "-port", strconv.Itoa(port)),
-	}
-	p.client = toxiproxy.NewClient(net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	p.proc = StartProcess(tb, p.program, []string{"LOG_LEVEL=error"}, "-host", "127.0.0.1", "-port", strconv.Itoa(p.port))
 	Eventually(tb, patience, func() (bool, string) {
 		select {
 		case <-p.proc.Done():
@@ -68,7 +82,26 @@ func Toxiproxy(tb testing.TB) *Proxies {
 		_, err := p.client.Version()
 		return err == nil, fmt.Sprint(err)
 	})
-	return p
+}
+
+// restart gives all paths a new process, in which none of them has a fault, and closes all connections. Toxiproxy does not come to an
+// end with a connection that one side has left while its bytes were held, and answers no more.
+func (p *Proxies) restart(tb testing.TB) error {
+	tb.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.proc.Signal(syscall.SIGKILL)
+	<-p.proc.Done()
+	p.start(tb)
+	for _, path := range p.paths {
+		was := path.proxy.Load()
+		proxy, err := p.client.CreateProxy(was.Name, path.addr, was.Upstream)
+		if err != nil {
+			return err
+		}
+		path.proxy.Store(proxy)
+	}
+	return nil
 }
 
 // Proxy makes a path to an upstream, host:port. The name is for those who read Toxiproxy's log; no two paths share one.
@@ -79,10 +112,15 @@ func (p *Proxies) Proxy(tb testing.TB, name, upstream string) *Path {
 	if err != nil {
 		tb.Fatalf("testenv: %v", err)
 	}
-	path := &Path{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), upstreams: []string{upstream}}
-	if path.proxy, err = p.client.CreateProxy(name, path.addr, upstream); err != nil {
+	path := &Path{network: p, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), upstreams: []string{upstream}}
+	proxy, err := p.client.CreateProxy(name, path.addr, upstream)
+	if err != nil {
 		tb.Fatalf("testenv: make the path %s: %v", name, err)
 	}
+	path.proxy.Store(proxy)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.paths = append(p.paths, path)
 	return path
 }
 
@@ -111,11 +149,11 @@ func (p *Path) URL(original string) string {
 // Cut closes all connections and refuses new ones.
 func (p *Path) Cut(tb testing.TB) {
 	tb.Helper()
-	p.change(tb, "cut", func() error {
-		if err := p.proxy.Disable(); err != nil {
+	p.change(tb, "cut", func(proxy *toxiproxy.Proxy) error {
+		if err := proxy.Disable(); err != nil {
 			return err
 		}
-		return p.clear()
+		return clearToxics(proxy)
 	})
 }
 
@@ -158,28 +196,35 @@ func (p *Path) Trickle(tb testing.TB, bytesPerSecond int) {
 		toxic{"bandwidth", toxiproxy.Attributes{"rate": bytesPerSecond / kilobyte}})
 }
 
-// Heal ends whatever fault there is.
+// Heal ends whatever fault there is. Where Toxiproxy cannot, it ends those of all paths, and closes their connections.
 func (p *Path) Heal(tb testing.TB) {
 	tb.Helper()
-	p.change(tb, "heal", func() error {
-		if err := p.clear(); err != nil {
-			// Toxiproxy does not come to an end with a connection that one side has left while its bytes were held: it is closed.
-			if err := errors.Join(p.proxy.Disable(), p.clear()); err != nil {
-				return err
+	p.change(tb, "heal", func(proxy *toxiproxy.Proxy) error {
+		healed := make(chan error, 1)
+		go func() { healed <- errors.Join(clearToxics(proxy), proxy.Enable()) }() // ends with the process at the latest
+		select {
+		case err := <-healed:
+			if err == nil {
+				return nil
 			}
+		case <-time.After(healTimeout):
 		}
-		return p.proxy.Enable()
+		tb.Logf("Toxiproxy cannot heal the path %s: it is started anew", proxy.Name)
+		return p.network.restart(tb)
 	})
 }
+
+// healTimeout is many times what Toxiproxy takes to heal a path.
+const healTimeout = 2 * time.Second
 
 // Retarget makes the path lead to another server, host:port, as a failover does. It closes all connections, those to the
 // old server included; a fault stays.
 func (p *Path) Retarget(tb testing.TB, upstream string) {
 	tb.Helper()
-	p.change(tb, "retarget", func() error {
+	p.change(tb, "retarget", func(proxy *toxiproxy.Proxy) error {
 		p.upstreams = append(p.upstreams, upstream)
-		p.proxy.Upstream = upstream
-		return p.proxy.Save()
+		proxy.Upstream = upstream
+		return proxy.Save()
 	})
 }
 
@@ -192,39 +237,40 @@ type toxic struct {
 // suffer puts toxics on a path that is open, in place of those that there are.
 func (p *Path) suffer(tb testing.TB, what string, toxics ...toxic) {
 	tb.Helper()
-	p.change(tb, what, func() error {
-		if err := p.clear(); err != nil {
+	p.change(tb, what, func(proxy *toxiproxy.Proxy) error {
+		if err := clearToxics(proxy); err != nil {
 			return err
 		}
 		for _, direction := range directions {
 			for _, t := range toxics {
-				if _, err := p.proxy.AddToxic(t.kind+"_"+direction, t.kind, direction, 1, t.attributes); err != nil {
+				if _, err := proxy.AddToxic(t.kind+"_"+direction, t.kind, direction, 1, t.attributes); err != nil {
 					return err
 				}
 			}
 		}
-		return p.proxy.Enable()
+		return proxy.Enable()
 	})
 }
 
 // change does one thing to the path.
-func (p *Path) change(tb testing.TB, what string, do func() error) {
+func (p *Path) change(tb testing.TB, what string, do func(proxy *toxiproxy.Proxy) error) {
 	tb.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := do(); err != nil {
-		tb.Fatalf("testenv: %s the path %s: %v", what, p.proxy.Name, err)
+	proxy := p.proxy.Load()
+	if err := do(proxy); err != nil {
+		tb.Fatalf("testenv: %s the path %s: %v", what, proxy.Name, err)
 	}
 }
 
-// clear takes all toxics off the path.
-func (p *Path) clear() error {
-	toxics, err := p.proxy.Toxics()
+// clearToxics takes all toxics off a path.
+func clearToxics(proxy *toxiproxy.Proxy) error {
+	toxics, err := proxy.Toxics()
 	if err != nil {
 		return err
 	}
 	for _, t := range toxics {
-		if err := p.proxy.RemoveToxic(t.Name); err != nil {
+		if err := proxy.RemoveToxic(t.Name); err != nil {
 			return err
 		}
 	}

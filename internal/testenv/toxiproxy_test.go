@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -235,5 +236,24 @@ func TestPathURL(t *testing.T) {
 		"postgres://u:p%40@other:1?application_name=a@b.example": "postgres://u:p%40@127.0.0.1:9?application_name=a@b.example",
 	} {
 		require.Equal(t, want, path.URL(original))
+	}
+}
+
+// A Toxiproxy that answers no more is started anew: its paths lead where they led, without a fault.
+func TestPathsOutliveToxiproxy(t *testing.T) {
+	network := Toxiproxy(t)
+	a, b := network.Proxy(t, "a", echo(t, "first")), network.Proxy(t, "b", echo(t, "second"))
+	b.Retarget(t, echo(t, "third"))
+	a.Delay(t, 10*time.Millisecond, 0)
+	network.proc.Signal(syscall.SIGSTOP)
+	a.Heal(t)
+	for path, greeting := range map[*Path]string{a: "first", b: "third"} {
+		conn, err := net.Dial("tcp", path.Addr())
+		require.NoError(t, err)
+		got := make([]byte, len(greeting))
+		_, err = io.ReadFull(conn, got)
+		require.NoError(t, err)
+		require.Equal(t, greeting, string(got))
+		require.NoError(t, conn.Close())
 	}
 }
