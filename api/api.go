@@ -92,6 +92,10 @@ type API struct {
 	metrics  *telemetry.API
 	measured map[*query.Query]*telemetry.Query
 	lastMark atomic.Int64 // when the watermark that was seen last was true, in Unix microseconds; 0: none was seen
+	// prepared is the fingerprint of the definitions that the queries were last prepared with, and broken says which could not be. They
+	// belong to refresh, which one goroutine at a time runs.
+	prepared string
+	broken   map[*query.Query]error
 	// abandoned ends when the drain timeout is over: statements still running are given up.
 	abandoned context.Context //nolint:containedctx // its life is that of the api, not of a call
 	abandon   context.CancelFunc

@@ -12,8 +12,8 @@ import (
 	"freshet/internal/telemetry"
 )
 
-// liveSample is how things stand, each second.
-type liveSample struct {
+// LiveSample is the event "sample" of GET /performance/live: how things stand, each second.
+type LiveSample struct {
 	At time.Time `json:"at"`
 	// Reads of the last second; null where there were none.
 	ReadsPerSecond float64  `json:"reads_per_second"`
@@ -24,25 +24,25 @@ type liveSample struct {
 	Misses         uint64   `json:"misses"`
 	Bypasses       uint64   `json:"bypasses"`
 	// CommitToCleared is of the changes that were seen in the last minute; null if there were none.
-	CommitToCleared *liveSpread `json:"commit_to_cleared_ms"`
+	CommitToCleared *LiveSpread `json:"commit_to_cleared_ms"`
 	// WatermarkAge is how far the cache is behind the database, in seconds; null while no watermark is known.
 	WatermarkAge *float64 `json:"watermark_age_seconds"`
-	Lag          liveLag  `json:"lag"`
-	Pool         livePool `json:"pool"`
+	Lag          LiveLag  `json:"lag"`
+	Pool         LivePool `json:"pool"`
 	// Watchers is how many watch.
 	Watchers int `json:"watchers"`
 }
 
-// liveSpread are figures of several changes.
-type liveSpread struct {
+// LiveSpread are figures of several changes.
+type LiveSpread struct {
 	N   int     `json:"n"`
 	P50 float64 `json:"p50"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
 }
 
-// liveLag is how far each hop is behind the one before it; null where it is not known.
-type liveLag struct {
+// LiveLag is how far each hop is behind the one before it; null where it is not known.
+type LiveLag struct {
 	// Slot is the WAL that Postgres keeps and cdc has not confirmed; CDCActive says that cdc is connected.
 	Slot      *int64 `json:"slot_bytes"`
 	CDCActive *bool  `json:"cdc_active"`
@@ -51,7 +51,8 @@ type liveLag struct {
 	Seconds  *float64 `json:"invalidator_seconds"`
 }
 
-type livePool struct {
+// LivePool is how the connections to Postgres are used.
+type LivePool struct {
 	InUse   int   `json:"in_use"`
 	Max     int   `json:"max"`
 	Waiting int64 `json:"waiting"`
@@ -85,13 +86,13 @@ func (w *watcher) seen(payload string) {
 	}
 }
 
-func (w *watcher) sample(ctx context.Context) liveSample {
+func (w *watcher) sample(ctx context.Context) LiveSample {
 	a := w.hub.api
 	state, reads := a.State(ctx), w.meter.Look()
-	s := liveSample{
+	s := LiveSample{
 		At: time.Now().UTC(), ReadsPerSecond: float64(reads.Requests) / max(reads.Covered.Seconds(), 0.001),
 		Lag: w.lag(ctx), Watchers: w.hub.watchers(),
-		Pool: livePool{InUse: state.PoolInUse, Max: state.PoolMax, Waiting: state.GateWaiting},
+		Pool: LivePool{InUse: state.PoolInUse, Max: state.PoolMax, Waiting: state.GateWaiting},
 	}
 	answers := answersOf(reads)
 	s.Hits, s.Misses, s.Bypasses = answers.Of(telemetry.StatusHit), answers.Of(telemetry.StatusMiss), answers.Of(telemetry.StatusBypass)
@@ -115,7 +116,7 @@ func millis(d time.Duration) *float64 {
 }
 
 // spread sums up what was seen in the last minute.
-func (w *watcher) spread() *liveSpread {
+func (w *watcher) spread() *LiveSpread {
 	oldest := time.Now().Add(-liveMemory)
 	w.kept = slices.DeleteFunc(w.kept, func(c clearedIn) bool { return c.at.Before(oldest) })
 	if len(w.kept) == 0 {
@@ -127,12 +128,12 @@ func (w *watcher) spread() *liveSpread {
 	}
 	slices.Sort(all)
 	at := func(q float64) float64 { return all[int(q*float64(len(all)-1)+0.5)] }
-	return &liveSpread{N: len(all), P50: at(0.5), P99: at(0.99), Max: all[len(all)-1]}
+	return &LiveSpread{N: len(all), P50: at(0.5), P99: at(0.99), Max: all[len(all)-1]}
 }
 
 // lag is how far each hop is behind, as the background checks have seen it.
-func (w *watcher) lag(ctx context.Context) liveLag {
-	var lag liveLag
+func (w *watcher) lag(ctx context.Context) LiveLag {
+	var lag LiveLag
 	if slot, ok := w.hub.api.monitor.Result(health.CheckSlot).Details.(health.Slot); ok {
 		lag.Slot, lag.CDCActive = &slot.UnconfirmedBytes, &slot.Active
 	}
@@ -150,8 +151,8 @@ func (w *watcher) lag(ctx context.Context) liveLag {
 	return lag
 }
 
-// topQuery is a query that was read in the last minute.
-type topQuery struct {
+// LiveQuery is a query that was read in the last minute.
+type LiveQuery struct {
 	Name     string   `json:"name"`
 	Reads    uint64   `json:"reads"`
 	HitRatio *float64 `json:"hit_ratio"`
@@ -160,18 +161,18 @@ type topQuery struct {
 }
 
 // topQueries are the queries that were read most often.
-func (a *API) topQueries() []topQuery {
-	top := []topQuery{} // not nil: in JSON it is a list, also when it is empty
+func (a *API) topQueries() []LiveQuery {
+	top := []LiveQuery{} // not nil: in JSON it is a list, also when it is empty
 	for _, q := range a.Stats(liveMemory).Queries {
 		if !q.Reads || q.Requests == 0 {
 			continue
 		}
-		one := topQuery{Name: q.Name, Reads: q.Requests, P50: millis(q.P50), P99: millis(q.P99)}
+		one := LiveQuery{Name: q.Name, Reads: q.Requests, P50: millis(q.P50), P99: millis(q.P99)}
 		if ratio, known := q.Answers.HitRatio(); known {
 			one.HitRatio = &ratio
 		}
 		top = append(top, one)
 	}
-	slices.SortStableFunc(top, func(x, y topQuery) int { return cmp.Compare(y.Reads, x.Reads) })
+	slices.SortStableFunc(top, func(x, y LiveQuery) int { return cmp.Compare(y.Reads, x.Reads) })
 	return top[:min(len(top), liveTop)]
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"freshet/api"
 	"freshet/cache"
 	"freshet/internal/testenv"
 )
@@ -84,26 +85,13 @@ func (l *stream) until(what, name string, ok func(data string) bool) {
 }
 
 // sample waits for one of which ok says that it is the right one.
-func (l *stream) sample(what string, ok func(liveSample) bool) {
+func (l *stream) sample(what string, ok func(api.LiveSample) bool) {
 	l.t.Helper()
 	l.until(what, "sample", func(data string) bool {
-		var s liveSample
+		var s api.LiveSample
 		require.NoError(l.t, json.Unmarshal([]byte(data), &s), data)
 		return ok(s)
 	})
-}
-
-type liveSample struct {
-	Hits            uint64   `json:"hits"`
-	Misses          uint64   `json:"misses"`
-	HitRatio        *float64 `json:"hit_ratio"`
-	P99             *float64 `json:"p99_ms"`
-	WatermarkAge    *float64 `json:"watermark_age_seconds"`
-	Watchers        int      `json:"watchers"`
-	CommitToCleared *struct {
-		N   int     `json:"n"`
-		P50 float64 `json:"p50"`
-	} `json:"commit_to_cleared_ms"`
 }
 
 // listens waits until so many connections listen for what is live.
@@ -130,12 +118,12 @@ func TestLiveStream(t *testing.T) {
 	s.listens(1)
 
 	s.get("/blogs/1")
-	l.sample("the miss", func(m liveSample) bool {
+	l.sample("the miss", func(m api.LiveSample) bool {
 		return m.Misses == 1 && *m.HitRatio == 0 && m.P99 != nil && m.WatermarkAge != nil
 	})
 	s.get("/blogs/1")
-	l.sample("the hit", func(m liveSample) bool { return m.Hits == 1 && *m.HitRatio == 1 })
-	l.sample("a second without reads", func(m liveSample) bool { return m.HitRatio == nil && m.P99 == nil && m.CommitToCleared == nil })
+	l.sample("the hit", func(m api.LiveSample) bool { return m.Hits == 1 && *m.HitRatio == 1 })
+	l.sample("a second without reads", func(m api.LiveSample) bool { return m.HitRatio == nil && m.P99 == nil && m.CommitToCleared == nil })
 	l.until("the query", "queries", func(data string) bool {
 		return strings.Contains(data, `"name":"blog_by_id","reads":2,"hit_ratio":0.5`)
 	})
@@ -150,7 +138,7 @@ func TestLiveStream(t *testing.T) {
 		require.Equal(t, told, got)
 		return true
 	})
-	l.sample("its time", func(m liveSample) bool {
+	l.sample("its time", func(m api.LiveSample) bool {
 		return m.CommitToCleared != nil && m.CommitToCleared.N == 1 && m.CommitToCleared.P50 == 3.5
 	})
 
@@ -163,7 +151,7 @@ func TestLiveOutlastsTheRequestTimeout(t *testing.T) {
 	s := start(t, func(o *options) { o.api.RequestTimeout = 200 * time.Millisecond })
 	l := s.watch()
 	for range 3 { // each second one: beyond the timeout of the request and that of reading it
-		l.sample("a sample", func(liveSample) bool { return true })
+		l.sample("a sample", func(api.LiveSample) bool { return true })
 	}
 }
 
@@ -176,7 +164,7 @@ func TestLiveDropsTheSlow(t *testing.T) {
 	defer conn.Close()
 	_, err = fmt.Fprintf(conn, "GET /performance/live HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", token)
 	require.NoError(t, err)
-	l.sample("both", func(m liveSample) bool { return m.Watchers == 2 })
+	l.sample("both", func(m api.LiveSample) bool { return m.Watchers == 2 })
 
 	// More than any socket keeps, while the other one reads all of it.
 	large := cache.Live{Reset: strings.Repeat("x", 512<<10)}
@@ -184,14 +172,14 @@ func TestLiveDropsTheSlow(t *testing.T) {
 		require.NoError(t, s.store.PublishLive(t.Context(), &large))
 		l.until("what was published", "applied", func(string) bool { return true })
 	}
-	l.sample("the other one alone", func(m liveSample) bool { return m.Watchers == 1 })
+	l.sample("the other one alone", func(m api.LiveSample) bool { return m.Watchers == 1 })
 }
 
 // A stream would never end by itself: the drain ends it, and does not wait.
 func TestLiveEndsWithTheDrain(t *testing.T) {
 	s := start(t, func(o *options) { o.api.DrainTimeout = time.Hour })
 	l := s.watch()
-	l.sample("a sample", func(liveSample) bool { return true })
+	l.sample("a sample", func(api.LiveSample) bool { return true })
 	require.NoError(t, s.stop())
 	l.until("the end", "end", func(string) bool { return true })
 	s.listens(0)

@@ -13,6 +13,7 @@ import (
 
 	"freshet/cache"
 	"freshet/internal/postgres"
+	"freshet/query"
 	"freshet/query/analysis"
 	"freshet/query/plan"
 )
@@ -87,7 +88,7 @@ func (a *API) refresh(ctx context.Context) error {
 			return err
 		}
 		next = plan.New(generation, catalog, a.cfg.Queries)
-		return nil
+		return a.prepareAgain(ctx, conn.Conn(), next)
 	})
 	if err != nil {
 		return fmt.Errorf("read the definitions: %w", err)
@@ -110,6 +111,29 @@ func (a *API) refresh(ctx context.Context) error {
 		}
 	}
 	a.adopt(next, done)
+	return nil
+}
+
+// prepareAgain refuses the queries that Postgres does not prepare any more, as their definitions have changed: a column is gone, say.
+// They answer with an error, and an operator is to hear of it. Without a change nothing is asked.
+func (a *API) prepareAgain(ctx context.Context, conn *pgx.Conn, next *plan.Set) error {
+	if next.Fingerprint != a.prepared {
+		a.broken = map[*query.Query]error{}
+		for q := range next.Of {
+			if err := q.Prepare(ctx, conn); err != nil {
+				if unavailable(err) {
+					return err
+				}
+				a.broken[q] = err
+			}
+		}
+		a.prepared = next.Fingerprint
+	}
+	for q, err := range a.broken {
+		if one := next.Of[q]; one != nil && one.Refused == nil {
+			one.Refused = err
+		}
+	}
 	return nil
 }
 

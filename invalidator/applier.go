@@ -26,11 +26,10 @@ const (
 // applier is one session: a stored state, and the shapes to match.
 type applier struct {
 	*Invalidator
-	state     cache.State
-	matcher   *matcher
-	received  uint64 // the stream sequence of the last message that came
-	delivered uint64 // the consumer's sequence of it
-	registry  string // the subject of changes of the list of shapes
+	state    cache.State
+	matcher  *matcher
+	received uint64 // the stream sequence of the last message that came
+	registry string // the subject of changes of the list of shapes
 }
 
 // load reads the shapes and activates those that the stored state lacks with the next batch.
@@ -70,6 +69,13 @@ func (a *applier) reload(ctx context.Context, s *step) error {
 	return nil
 }
 
+// consume applies the log from the state's sequence on.
+func (a *applier) consume(ctx context.Context) error {
+	a.received = a.state.Sequence
+	t := events.Tail{JetStream: a.cfg.JetStream, Source: a.cfg.Source, After: a.received, Batch: batchMessages}
+	return t.Run(ctx, a.apply)
+}
+
 // apply applies a batch. If another invalidator was faster, or the server lost writes, it goes on from the state that is stored,
 // as long as the batch has all that is missing there.
 func (a *applier) apply(ctx context.Context, batch []jetstream.Msg) error {
@@ -97,7 +103,7 @@ func (a *applier) apply(ctx context.Context, batch []jetstream.Msg) error {
 			}
 		}
 		if state.Sequence > before+uint64(len(batch)) { // ahead of us: it must be a place in this log
-			if _, err := a.checkEnd(ctx, state.Sequence); err != nil {
+			if _, err := events.CheckEnd(ctx, a.cfg.JetStream, a.cfg.Source, state.Sequence); err != nil {
 				return err
 			}
 		}
@@ -192,7 +198,7 @@ func (a *applier) add(ctx context.Context, s *step, m jetstream.Msg) error {
 // storage lost its tail gives them out again. applied is true if the state has the message already (another invalidator).
 func (a *applier) follow(s *step, sequence uint64, kind events.Kind, header nats.Header) (applied bool, err error) {
 	if sequence != a.received+1 {
-		return false, &gapError{fmt.Sprintf("expected stream sequence %d, got %d", a.received+1, sequence)}
+		return false, &events.GapError{Reason: fmt.Sprintf("expected stream sequence %d, got %d", a.received+1, sequence)}
 	}
 	a.received = sequence
 	session, known := header.Get(events.HeaderSession), s.next.Session
@@ -204,7 +210,7 @@ func (a *applier) follow(s *step, sequence uint64, kind events.Kind, header nats
 		follows = follows || header.Get(events.HeaderPrevious) == known
 	}
 	if !follows {
-		return false, &gapError{fmt.Sprintf("the message at stream sequence %d is of session %s, which does not follow %s", sequence, session, known)}
+		return false, &events.GapError{Reason: fmt.Sprintf("the message at stream sequence %d is of session %s, which does not follow %s", sequence, session, known)}
 	}
 	if sequence == s.next.Sequence {
 		return true, nil

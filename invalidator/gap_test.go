@@ -343,7 +343,7 @@ func TestFollow(t *testing.T) {
 			}
 			applied, err := a.follow(s, tt.sequence, kind, h)
 			if tt.gap {
-				var gap *gapError
+				var gap *events.GapError
 				require.ErrorAs(t, err, &gap)
 				return
 			}
@@ -374,6 +374,6 @@ func TestStreamReplacedAfterTheChainBegan(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	var gap *gapError
+	var gap *events.GapError
 	require.ErrorAs(t, a.consume(ctx), &gap)
 }

@@ -64,6 +64,9 @@ func New(cfg Config) *Invalidator {
 	return &Invalidator{cfg: cfg, log: cfg.Log.With("component", "invalidator", "source", cfg.Source), sweep: make(chan string, 16), live: newLive(cfg.Store, cfg.Metrics.Now), tags: newTags()}
 }
 
+// requestTimeout bounds one request to JetStream.
+const requestTimeout = 3 * time.Second
+
 // quietLife is how long a session must have lived for its end to be the first failure, and not the next one.
 const quietLife = 4 * time.Second
 
@@ -81,11 +84,6 @@ func (e *foreignError) Error() string {
 
 // errNoStream is no failure: the processes may be started in any order.
 var errNoStream = errors.New("the log's stream does not exist yet: `freshet cdc` makes it when it starts")
-
-// gapError says that the log does not go on where the stored state ends. Everything is cleared.
-type gapError struct{ reason string }
-
-func (e *gapError) Error() string { return "the log has a gap: " + e.reason }
 
 // decodeError is a message that cannot be read.
 type decodeError struct {
@@ -185,8 +183,9 @@ func (v *Invalidator) applyLog(ctx context.Context) error {
 	for err == nil {
 		v.once = true
 		err = a.consume(ctx)
-		if gap, ok := errors.AsType[*gapError](err); ok {
-			err = a.begin(ctx, clearGap, gap.reason)
+		// The log does not go on where the stored state ends.
+		if gap, ok := errors.AsType[*events.GapError](err); ok {
+			err = a.begin(ctx, clearGap, gap.Reason)
 		}
 	}
 	return err

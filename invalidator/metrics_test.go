@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/stretchr/testify/require"
 
@@ -137,15 +136,7 @@ func TestLagIsMeasured(t *testing.T) {
 	a.state, _ = r.state()
 	a.received = a.state.Sequence
 	require.NoError(t, a.load(t.Context()))
-	consumer, err := a.createConsumer(t.Context())
-	require.NoError(t, err)
-	fetched, err := consumer.Fetch(batchMessages)
-	require.NoError(t, err)
-	var first []jetstream.Msg
-	for message := range fetched.Messages() {
-		first = append(first, message)
-	}
-	require.Len(t, first, batchMessages)
+	first := r.messages(a.state.Sequence)[:batchMessages]
 	require.NoError(t, a.apply(t.Context(), first))
 	got := scrape(t, a.cfg.Metrics.Handler())
 	require.InDelta(t, messages-batchMessages, got["freshet_invalidator_lag_messages"], 0)

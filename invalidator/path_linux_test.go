@@ -199,17 +199,3 @@ func TestMessagesLostOnTheirWay(t *testing.T) {
 	require.Len(t, v.reasons(), 1)
 	r.hit("2", "old")
 }
-
-func TestLostMessageIsNoGap(t *testing.T) {
-	r := newRig(t, byID)
-	for range 3 {
-		r.watermark()
-	}
-	batch := r.messages(0)
-	a := &applier{}
-	require.NoError(t, a.checkDelivery(batch[:1]))
-	err := a.checkDelivery(batch[2:])
-	require.ErrorContains(t, err, "message 2 was lost on its way, 3 came")
-	var gap *gapError
-	require.NotErrorAs(t, err, &gap)
-}

@@ -105,8 +105,16 @@ func TestColumnIsGone(t *testing.T) {
 		return a.status == http.StatusInternalServerError, a.body
 	})
 	untilHit(t, url+"/of_table/1")
+	disabled := func(n string) {
+		testenv.Eventually(t, patience, func() (bool, string) {
+			a := get(t, url+"/metrics")
+			return strings.Contains(a.body, "\nfreshet_queries_disabled "+n+"\n"), "the number of disabled queries should be " + n
+		})
+	}
+	disabled("1")
 	b.db.Exec(t, "ALTER TABLE moods RENAME humour TO mood")
 	untilHit(t, url+"/of_mood/1")
+	disabled("0")
 }
 
 // Clearing by hand, in order with the transaction; why tells what cleared a bucket; wait returns when the cache has applied it.

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"freshet/api"
 	"freshet/cache"
 	"freshet/internal/config"
 )
@@ -67,49 +68,11 @@ type top struct {
 	terminal      *os.File // nil: no colours, and no redrawing
 	height, width int
 
-	now     topSample
-	queries []topQuery
+	now     api.LiveSample
+	queries []api.LiveQuery
 	changes []cache.LiveChange // the newest first
 	dropped uint64
 	printed uint64 // samples
-}
-
-// topSample is the event "sample" of GET /performance/live.
-type topSample struct {
-	At              time.Time `json:"at"`
-	ReadsPerSecond  float64   `json:"reads_per_second"`
-	HitRatio        *float64  `json:"hit_ratio"`
-	P50             *float64  `json:"p50_ms"`
-	P99             *float64  `json:"p99_ms"`
-	Hits            uint64    `json:"hits"`
-	Misses          uint64    `json:"misses"`
-	Bypasses        uint64    `json:"bypasses"`
-	CommitToCleared *struct {
-		N   int     `json:"n"`
-		P50 float64 `json:"p50"`
-		P99 float64 `json:"p99"`
-	} `json:"commit_to_cleared_ms"`
-	WatermarkAge *float64 `json:"watermark_age_seconds"`
-	Lag          struct {
-		Slot      *int64   `json:"slot_bytes"`
-		CDCActive *bool    `json:"cdc_active"`
-		Messages  *float64 `json:"invalidator_messages"`
-		Seconds   *float64 `json:"invalidator_seconds"`
-	} `json:"lag"`
-	Pool struct {
-		InUse   int   `json:"in_use"`
-		Max     int   `json:"max"`
-		Waiting int64 `json:"waiting"`
-	} `json:"pool"`
-}
-
-// topQuery is one of the event "queries".
-type topQuery struct {
-	Name     string   `json:"name"`
-	Reads    uint64   `json:"reads"`
-	HitRatio *float64 `json:"hit_ratio"`
-	P50      *float64 `json:"p50_ms"`
-	P99      *float64 `json:"p99_ms"`
 }
 
 // errTopDone ends top after it has printed once.

@@ -139,7 +139,7 @@ func (t *top) lag() string {
 	}
 	applied := "invalidator not known"
 	if lag.Messages != nil {
-		applied = fmt.Sprintf("invalidator %.0f messages behind", *lag.Messages)
+		applied = fmt.Sprintf("invalidator %d messages behind", *lag.Messages)
 		if lag.Seconds != nil {
 			applied += fmt.Sprintf(", %.1f s", *lag.Seconds)
 		}
