@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -32,96 +30,68 @@ const (
 // directions are Toxiproxy's names for what a client sends and what it receives.
 var directions = []string{"upstream", "downstream"}
 
-// Proxies is a Toxiproxy of one test: the network between its servers.
-type Proxies struct {
-	program string
-	port    int
-	client  *toxiproxy.Client
+// Proxies is the network between the servers of one test.
+type Proxies struct{ program string }
 
-	mu    sync.Mutex
-	proc  *Process
-	paths []*Path
-}
-
-// Path is one way through the network: clients who connect to Addr reach the upstream, until a fault befalls the path.
-// A fault replaces the one before. All of it returns when the fault is in force; at once from several goroutines is fine.
+// Path is one way through the network: clients who connect to Addr reach the upstream, until a fault befalls the path. A fault replaces
+// the one before. All of it returns when the fault is in force; at once from several goroutines is fine.
+//
+// Each path has a Toxiproxy of its own: one that hangs must not touch the others.
 type Path struct {
-	network *Proxies
-	addr    string
-
-	proxy atomic.Pointer[toxiproxy.Proxy] // another one when the process was restarted
+	program, name, addr string
+	port                int // of Toxiproxy's own API
 
 	mu        sync.Mutex
+	proc      *Process
+	proxy     *toxiproxy.Proxy
 	upstreams []string // all that there have been
 }
 
-// Toxiproxy starts a Toxiproxy for this test.
+// Toxiproxy builds Toxiproxy, for paths.
 func Toxiproxy(tb testing.TB) *Proxies {
 	tb.Helper()
-	program := tool(tb, toxiproxyProgram, "toxiproxy")
+	return &Proxies{program: tool(tb, toxiproxyProgram, "toxiproxy")}
+}
+
+// Proxy makes a path to an upstream, host:port. The name is for those who read what failed.
+func (p *Proxies) Proxy(tb testing.TB, name, upstream string) *Path {
+	tb.Helper()
+	// Not ports of the system's choice: a path that is cut gives its own up, and an outgoing connection could take it.
 	port, err := servers.FreePort()
 	if err != nil {
 		tb.Fatalf("testenv: %v", err)
 	}
-	p := &Proxies{program: program, port: port, client: toxiproxy.NewClient(net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))}
-	p.start(tb)
-	return p
+	api, err := servers.FreePort()
+	if err != nil {
+		tb.Fatalf("testenv: %v", err)
+	}
+	path := &Path{
+		program: p.program, name: name, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), port: api, upstreams: []string{upstream},
+	}
+	if err := path.start(tb); err != nil {
+		tb.Fatalf("testenv: make the path %s: %v", name, err)
+	}
+	return path
 }
 
-// start starts the process, and waits until it answers.
-func (p *Proxies) start(tb testing.TB) {
+// start starts the path's Toxiproxy, without a fault.
+func (p *Path) start(tb testing.TB) error {
 	tb.Helper()
 	// Its log has a line for each connection, and one for each that a fault breaks.
 	p.proc = StartProcess(tb, p.program, []string{"LOG_LEVEL=error"}, "-host", "127.0.0.1", "-port", strconv.Itoa(p.port))
+	client := toxiproxy.NewClient(net.JoinHostPort("127.0.0.1", strconv.Itoa(p.port)))
 	Eventually(tb, patience, func() (bool, string) {
 		select {
 		case <-p.proc.Done():
 			tb.Fatalf("testenv: Toxiproxy ended: %v", p.proc.Wait(context.Background()))
 		default:
 		}
-		_, err := p.client.Version()
+		_, err := client.Version()
 		return err == nil, fmt.Sprint(err)
 	})
-}
-
-// restart gives all paths a new process, in which none of them has a fault, and closes all connections. Toxiproxy does not come to an
-// end with a connection that one side has left while its bytes were held, and answers no more.
-func (p *Proxies) restart(tb testing.TB) error {
-	tb.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.proc.Signal(syscall.SIGKILL)
-	<-p.proc.Done()
-	p.start(tb)
-	for _, path := range p.paths {
-		was := path.proxy.Load()
-		proxy, err := p.client.CreateProxy(was.Name, path.addr, was.Upstream)
-		if err != nil {
-			return err
-		}
-		path.proxy.Store(proxy)
-	}
-	return nil
-}
-
-// Proxy makes a path to an upstream, host:port. The name is for those who read Toxiproxy's log; no two paths share one.
-func (p *Proxies) Proxy(tb testing.TB, name, upstream string) *Path {
-	tb.Helper()
-	// Not a port of the system's choice: a path that is cut gives it up, and an outgoing connection could take it.
-	port, err := servers.FreePort()
-	if err != nil {
-		tb.Fatalf("testenv: %v", err)
-	}
-	path := &Path{network: p, addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), upstreams: []string{upstream}}
-	proxy, err := p.client.CreateProxy(name, path.addr, upstream)
-	if err != nil {
-		tb.Fatalf("testenv: make the path %s: %v", name, err)
-	}
-	path.proxy.Store(proxy)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.paths = append(p.paths, path)
-	return path
+	var err error
+	p.proxy, err = client.CreateProxy(p.name, p.addr, p.upstreams[len(p.upstreams)-1])
+	return err
 }
 
 // Addr is where clients connect: host:port.
@@ -149,11 +119,11 @@ func (p *Path) URL(original string) string {
 // Cut closes all connections and refuses new ones.
 func (p *Path) Cut(tb testing.TB) {
 	tb.Helper()
-	p.change(tb, "cut", func(proxy *toxiproxy.Proxy) error {
-		if err := proxy.Disable(); err != nil {
+	p.change(tb, "cut", func() error {
+		if err := p.proxy.Disable(); err != nil {
 			return err
 		}
-		return clearToxics(proxy)
+		return clearToxics(p.proxy)
 	})
 }
 
@@ -196,11 +166,13 @@ func (p *Path) Trickle(tb testing.TB, bytesPerSecond int) {
 		toxic{"bandwidth", toxiproxy.Attributes{"rate": bytesPerSecond / kilobyte}})
 }
 
-// Heal ends whatever fault there is. Where Toxiproxy cannot, it ends those of all paths, and closes their connections.
+// Heal ends whatever fault there is. Toxiproxy does not come to an end with a connection that one side has left while its bytes were
+// held, and answers no more: then it is started anew, which closes the path's connections.
 func (p *Path) Heal(tb testing.TB) {
 	tb.Helper()
-	p.change(tb, "heal", func(proxy *toxiproxy.Proxy) error {
+	p.change(tb, "heal", func() error {
 		healed := make(chan error, 1)
+		proxy := p.proxy
 		go func() { healed <- errors.Join(clearToxics(proxy), proxy.Enable()) }() // ends with the process at the latest
 		select {
 		case err := <-healed:
@@ -209,8 +181,9 @@ func (p *Path) Heal(tb testing.TB) {
 			}
 		case <-time.After(healTimeout):
 		}
-		tb.Logf("Toxiproxy cannot heal the path %s: it is started anew", proxy.Name)
-		return p.network.restart(tb)
+		tb.Logf("Toxiproxy cannot heal the path %s: it is started anew", p.name)
+		p.proc.Kill()
+		return p.start(tb)
 	})
 }
 
@@ -221,10 +194,10 @@ const healTimeout = 2 * time.Second
 // old server included; a fault stays.
 func (p *Path) Retarget(tb testing.TB, upstream string) {
 	tb.Helper()
-	p.change(tb, "retarget", func(proxy *toxiproxy.Proxy) error {
+	p.change(tb, "retarget", func() error {
 		p.upstreams = append(p.upstreams, upstream)
-		proxy.Upstream = upstream
-		return proxy.Save()
+		p.proxy.Upstream = upstream
+		return p.proxy.Save()
 	})
 }
 
@@ -237,29 +210,28 @@ type toxic struct {
 // suffer puts toxics on a path that is open, in place of those that there are.
 func (p *Path) suffer(tb testing.TB, what string, toxics ...toxic) {
 	tb.Helper()
-	p.change(tb, what, func(proxy *toxiproxy.Proxy) error {
-		if err := clearToxics(proxy); err != nil {
+	p.change(tb, what, func() error {
+		if err := clearToxics(p.proxy); err != nil {
 			return err
 		}
 		for _, direction := range directions {
 			for _, t := range toxics {
-				if _, err := proxy.AddToxic(t.kind+"_"+direction, t.kind, direction, 1, t.attributes); err != nil {
+				if _, err := p.proxy.AddToxic(t.kind+"_"+direction, t.kind, direction, 1, t.attributes); err != nil {
 					return err
 				}
 			}
 		}
-		return proxy.Enable()
+		return p.proxy.Enable()
 	})
 }
 
 // change does one thing to the path.
-func (p *Path) change(tb testing.TB, what string, do func(proxy *toxiproxy.Proxy) error) {
+func (p *Path) change(tb testing.TB, what string, do func() error) {
 	tb.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	proxy := p.proxy.Load()
-	if err := do(proxy); err != nil {
-		tb.Fatalf("testenv: %s the path %s: %v", what, proxy.Name, err)
+	if err := do(); err != nil {
+		tb.Fatalf("testenv: %s the path %s: %v", what, p.name, err)
 	}
 }
 

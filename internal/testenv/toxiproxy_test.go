@@ -245,8 +245,10 @@ func TestPathsOutliveToxiproxy(t *testing.T) {
 	a, b := network.Proxy(t, "a", echo(t, "first")), network.Proxy(t, "b", echo(t, "second"))
 	b.Retarget(t, echo(t, "third"))
 	a.Delay(t, 10*time.Millisecond, 0)
-	network.proc.Signal(syscall.SIGSTOP)
+	a.proc.Signal(syscall.SIGSTOP)
+	b.proc.Signal(syscall.SIGSTOP)
 	a.Heal(t)
+	b.Heal(t)
 	for path, greeting := range map[*Path]string{a: "first", b: "third"} {
 		conn, err := net.Dial("tcp", path.Addr())
 		require.NoError(t, err)
