@@ -101,7 +101,7 @@ type Pool struct {
 type Lag struct {
 	// WatermarkAge is how old the watermark is, MaxStaleness how old it may be before reads go to Postgres.
 	WatermarkAge, MaxStaleness time.Duration
-	// CDC is how far cdc is behind the end of the WAL, in time and in bytes.
+	// CDC is how far cdc is behind the end of the WAL, in time and in bytes. Negative: not known, as for all below.
 	CDC      time.Duration
 	CDCBytes int64
 	// Invalidator is how far the invalidator is behind the end of the log, in time and in messages.
@@ -260,6 +260,29 @@ func (e *Evidence) cleared(q *Query) (by map[string]int64, shared bool) {
 		}
 	}
 	return by, true
+}
+
+// own counts what changes have taken away that was surely the query's: by its own count, or else of the tables that nothing but one
+// shape of it depends on. It may be more.
+func (e *Evidence) own(q *Query) (n int64) {
+	for _, of := range q.Cleared {
+		n += of
+	}
+	if q.Cleared != nil {
+		return n
+	}
+	shapes := map[string]int{}
+	for i := range e.Queries {
+		for _, s := range e.Queries[i].Analysis.Shapes {
+			shapes[s.Table]++
+		}
+	}
+	for _, s := range q.Analysis.Shapes {
+		if shapes[s.Table] == 1 {
+			n += e.Cleared[s.Table]
+		}
+	}
+	return n
 }
 
 // table finds the statistics of a table.

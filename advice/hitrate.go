@@ -272,10 +272,7 @@ func (q *Query) where() string { return cmp.Or(q.File, "the query "+q.Name) }
 func idleTTL(e *Evidence) (found []Finding) {
 	for i := range e.Queries {
 		q := &e.Queries[i]
-		var n int64
-		for _, of := range q.Cleared { // only what is known to be its own
-			n += of
-		}
+		n := e.own(q)
 		if n < MinClears || q.Entries == 0 || q.Analysis.Timed || q.Expired > 0 {
 			continue
 		}

@@ -2,6 +2,7 @@ package advice
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -95,13 +96,15 @@ func lag(e *Evidence) []Finding {
 	}
 	f := Finding{
 		ID: "log.lag", Subject: "log", Severity: Warning, Weight: 1,
-		Title: fmt.Sprintf("The watermark is %s old: answers from the cache may be as old, and from %s on reads go to Postgres", short(l.WatermarkAge), short(l.MaxStaleness)),
-		Evidence: []Fact{
-			duration("age of the watermark", l.WatermarkAge), duration("max_staleness", l.MaxStaleness),
-			duration("cdc is behind", l.CDC), size("WAL that cdc has not published", l.CDCBytes),
-			duration("the invalidator is behind", l.Invalidator), count("messages that it has not applied", l.Messages),
-		},
-		Remedy: lagRemedy(e, hop, behind),
+		Title:    fmt.Sprintf("The watermark is %s old: answers from the cache may be as old, and from %s on reads go to Postgres", short(l.WatermarkAge), short(l.MaxStaleness)),
+		Evidence: []Fact{duration("age of the watermark", l.WatermarkAge), duration("max_staleness", l.MaxStaleness)},
+		Remedy:   lagRemedy(e, hop, behind),
+	}
+	if l.CDC >= 0 {
+		f.Evidence = append(f.Evidence, duration("cdc is behind", l.CDC), size("WAL that cdc has not published", l.CDCBytes))
+	}
+	if l.Invalidator >= 0 {
+		f.Evidence = append(f.Evidence, duration("the invalidator is behind the log", l.Invalidator), count("messages that it has not applied", l.Messages))
 	}
 	if l.MaxStaleness > 0 && l.WatermarkAge >= l.MaxStaleness {
 		f.Severity = Critical
@@ -112,6 +115,12 @@ func lag(e *Evidence) []Finding {
 
 func lagRemedy(e *Evidence, hop string, behind time.Duration) Remedy {
 	switch {
+	case e.Redis == nil:
+		return Remedy{"Redis does not say how it is: the watermark is there, and nothing can advance it without an answer. See that it is running, and reachable from the api.", "redis-cli --latency"}
+	case e.Postgres != nil && slices.ContainsFunc(e.Postgres.Slots, func(s Slot) bool { return s.Ours && !s.Active }):
+		return Remedy{"Nobody streams from the replication slot: start cdc; it goes on from where it was.", "curl -s http://127.0.0.1:8081/health/ready"}
+	case e.Lag.Invalidator < 0:
+		return Remedy{"No invalidator says that it is there and reaches NATS: start it; it goes on from where it was.", "curl -s http://127.0.0.1:8082/health/ready"}
 	case behind < MuchLag:
 		return Remedy{"Neither cdc nor the invalidator says that it is behind: one of them, or NATS, does not run, or does not answer.",
 			"curl -s http://127.0.0.1:8081/health/ready; curl -s http://127.0.0.1:8082/health/ready"}

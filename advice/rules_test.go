@@ -118,6 +118,15 @@ var hitRates = []rule{
 	{"a ttl that decides nothing", inOrder(func(_ *advice.Evidence, q *advice.Query) {
 		q.Cleared, q.Expired, q.TTL = map[string]int64{"public.t": 1000}, 0, time.Hour
 	}), "ttl.idle q info", "its ttl of 1h decides nothing, as changes clear an entry after 36s", "mean life of an entry: 36s", "-- ttl: 5m"},
+	{"a ttl that decides nothing, as far as the table tells", inOrder(func(e *advice.Evidence, q *advice.Query) {
+		e.Cleared, q.TTL = map[string]int64{"public.t": 1000, "public.other": 5000}, time.Hour
+	}), "ttl.idle q info", "", "entries cleared: 1,000", "-- ttl: 5m"},
+	{"a ttl, and a table that another query reads too", inOrder(func(e *advice.Evidence, q *advice.Query) {
+		e.Cleared, q.TTL = map[string]int64{"public.t": 1000}, time.Hour
+		other := *q
+		other.Name = "other"
+		e.Queries = append(e.Queries, other)
+	}), "", "", "", ""},
 	{"a ttl that some entries reach", inOrder(func(_ *advice.Evidence, q *advice.Query) {
 		q.Cleared, q.Expired, q.TTL = map[string]int64{"public.t": 1000}, 1, time.Hour
 	}), "", "", "", ""},
@@ -242,6 +251,15 @@ var logs = []rule{
 	{"a watermark that is too old, as the invalidator is behind", inOrder(func(e *advice.Evidence, _ *advice.Query) {
 		*e.Lag = advice.Lag{WatermarkAge: 6 * time.Second, MaxStaleness: 5 * time.Second, Invalidator: 6 * time.Second, Messages: 1234}
 	}), "log.lag log critical", "more than the 5s", "messages that it has not applied: 1,234", "redis-cli --latency"},
+	{"nobody streams", inOrder(func(e *advice.Evidence, _ *advice.Query) {
+		e.Lag.WatermarkAge, e.Lag.CDC, e.Postgres.Slots[0].Active = 6*time.Second, -1, false
+	}), "log.lag log critical", "", "age of the watermark: 6s", "8081/health/ready"},
+	{"no invalidator", inOrder(func(e *advice.Evidence, _ *advice.Query) {
+		e.Lag.WatermarkAge, e.Lag.CDC, e.Lag.Invalidator = 6*time.Second, -1, -1
+	}), "log.lag log critical", "", "age of the watermark: 6s", "curl -s http://127.0.0.1:8082/health/ready"},
+	{"no Redis", inOrder(func(e *advice.Evidence, _ *advice.Query) {
+		e.Lag.WatermarkAge, e.Lag.CDC, e.Lag.Invalidator, e.Redis = 6*time.Second, -1, -1, nil
+	}), "log.lag log critical", "", "age of the watermark: 6s", "redis-cli --latency"},
 	{"cdc is behind", inOrder(func(e *advice.Evidence, _ *advice.Query) { e.Lag.CDC, e.Lag.CDCBytes = time.Second, 5<<20 }), "log.lag log warning", "",
 		"WAL that cdc has not published: 5.0 MB", "pg_stat_replication"},
 	{"cdc waits for a transaction", inOrder(func(e *advice.Evidence, _ *advice.Query) {

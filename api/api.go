@@ -17,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/labstack/echo/v4"
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"freshet/cache"
@@ -65,7 +66,13 @@ type Config struct {
 	Unmeasured bool
 	// Tracing, if set, makes traces of requests; that of Pool and Store is the caller's to switch on.
 	Tracing *tracing.Tracing
-	Log     *slog.Logger
+	// JetStream has the log, which warm-ups read. Without it there are none; nothing else needs it.
+	JetStream jetstream.JetStream
+	// WarmOnStart is how many pairs to warm before the api is ready; 0: none. It needs JetStream. WarmDeadline bounds the time that this may take: then the
+	// api is ready all the same, and the warm-up goes on.
+	WarmOnStart  int
+	WarmDeadline time.Duration
+	Log          *slog.Logger
 }
 
 // API is the HTTP process. Make it with New, Listen, then Run it once.
@@ -88,6 +95,7 @@ type API struct {
 	echo     *echo.Echo
 	listener net.Listener
 	draining atomic.Bool
+	warming  atomic.Pointer[warmUp] // the one of WarmOnStart
 	// metrics and measured are nil if nothing is measured.
 	metrics  *telemetry.API
 	measured map[*query.Query]*telemetry.Query
@@ -221,6 +229,7 @@ func (a *API) Run(ctx context.Context) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}
+	a.perf.warmer.startWarming()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		if err := server.Serve(a.listener); !errors.Is(err, http.ErrServerClosed) {

@@ -42,3 +42,8 @@ func (g *gate) enter(ctx context.Context) error {
 }
 
 func (g *gate) leave() { <-g.slots }
+
+// busy tells whether so many statements run that whoever can wait should: somebody waits already, or would soon.
+func (g *gate) busy() bool {
+	return g.waiting.Load() > 0 || 4*len(g.slots) > 3*cap(g.slots)
+}

@@ -83,6 +83,8 @@ func (a *API) readiness(m *health.Monitor) health.Readiness {
 	switch {
 	case a.draining.Load():
 		r.OK, r.Draining, r.Status = false, true, "draining"
+	case a.warmingFirst():
+		r.OK, r.Status = false, "not ready: the cache is being warmed"
 	case postgres.Status != health.OK && cached != "ok":
 		r.OK, r.Status = false, "not ready: neither Postgres nor the cache can answer"
 	}

@@ -123,7 +123,9 @@ func (h *hub) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-h.woken:
-			h.watch(ctx)
+			if h.watchers() > 0 { // who came may have gone while the last one was still watching
+				h.watch(ctx)
+			}
 		}
 	}
 }

@@ -23,6 +23,7 @@ const (
 	pathPerformance     = "/performance/metrics"
 	pathCacheStats      = "/performance/cache/stats"
 	pathCacheClear      = "/performance/cache/clear"
+	pathCacheWarm       = "/performance/cache/warm"
 	pathRecommendations = "/performance/optimization/recommendations"
 	pathSchema          = "/performance/schema"
 )
@@ -54,12 +55,13 @@ type performance struct {
 	hits     *heavy.Sketch
 	distinct map[*query.Query]*distinct
 	advice   adviser
+	warmer   *warmer
 }
 
 func newPerformance(a *API) *performance {
 	p := &performance{
 		api: a, began: time.Now(), system: newSystemReader(), hits: heavy.New(topCounters),
-		distinct: make(map[*query.Query]*distinct, len(a.cfg.Queries)),
+		distinct: make(map[*query.Query]*distinct, len(a.cfg.Queries)), warmer: newWarmer(a),
 	}
 	for _, q := range a.cfg.Queries {
 		p.distinct[q] = &distinct{began: p.began}
@@ -84,6 +86,7 @@ func (p *performance) run(ctx context.Context) error {
 		})
 	})
 	g.Go(func() error { return p.advice.run(ctx) })
+	g.Go(func() error { return p.warmer.run(ctx) })
 	return g.Wait()
 }
 
@@ -109,17 +112,22 @@ func (p *performance) routes(e *echo.Echo) {
 	// Of the schema nothing is secret: it is in the documentation.
 	readable(e, pathSchema, func(c echo.Context) error { return c.Blob(http.StatusOK, "application/schema+json", performanceSchema) })
 	e.POST(pathCacheClear, p.clear)
+	e.POST(pathCacheWarm, p.startWarmUp)
+	e.DELETE(pathCacheWarm, p.endWarmUp)
+	readable(e, pathCacheWarm, p.allowed(p.showWarmUp))
 }
 
 // performanceEndpoints describes them to people and scripts.
 func (a *API) performanceEndpoints() []endpoint {
 	all := []endpoint{
 		{Method: "POST", Path: pathCacheClear, Doc: "Clears everything, a table, a query, a tag or a pattern. Needs the admin token."},
+		{Method: "POST", Path: pathCacheWarm, Doc: "Fills the cache with what was changed lately, in the background; DELETE ends that. Needs the admin token."},
 		{Method: "GET", Path: pathSchema, Doc: "The JSON Schema of what /performance answers.", Try: pathSchema},
 	}
 	for path, doc := range map[string]string{
 		pathPerformance:     "Routes, pool, Redis, log and system over 1, 5 and 60 minutes.",
 		pathCacheStats:      "What is cached, hit and cleared, and how often.",
+		pathCacheWarm:       "How far the warm-up is.",
 		pathRecommendations: "What to change, with the numbers that say so.",
 	} {
 		e := endpoint{Method: "GET", Path: path, Doc: doc + " Needs the admin token."}

@@ -208,13 +208,15 @@ func (a *adviser) addSamples(e *advice.Evidence) {
 	if last.state.WatermarkAge < 0 {
 		return
 	}
-	e.Lag = &advice.Lag{WatermarkAge: last.state.WatermarkAge, MaxStaleness: a.api.cfg.MaxStaleness}
-	for i, s := range last.statuses {
+	e.Lag = &advice.Lag{
+		WatermarkAge: last.state.WatermarkAge, MaxStaleness: a.api.cfg.MaxStaleness, CDC: -1, CDCBytes: -1, Invalidator: -1, Messages: -1,
+	}
+	for _, s := range last.statuses {
 		if s.Log == nil {
 			continue
 		}
 		behind := time.Duration(s.Log.LagSeconds * float64(time.Second))
-		if i == 0 || behind < e.Lag.Invalidator { // the cache is as far as the fastest
+		if e.Lag.Invalidator < 0 || behind < e.Lag.Invalidator { // the cache is as far as the fastest
 			e.Lag.Invalidator, e.Lag.Messages = behind, int64(s.Log.LagMessages)
 		}
 	}

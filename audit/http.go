@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 
 	"freshet/cache"
@@ -17,7 +15,7 @@ import (
 // overHTTP asks the api the same question, for nothing but the cache. What it answers must be the entry, if that was there before
 // the request and is still there afterwards; nil if it is, or nothing can be said.
 func (a *Auditor) overHTTP(ctx context.Context, s *subject, first *cache.Inspection) *Stale {
-	path, ok := s.url()
+	path, ok := s.args.URL()
 	if !ok {
 		return nil
 	}
@@ -68,40 +66,4 @@ func (a *Auditor) get(ctx context.Context, target string) (r cache.Result, hit b
 		return r, false, nil
 	}
 	return r, false, fmt.Errorf("GET %s: %s", target, resp.Status)
-}
-
-// url is the path and the query string of a request with these arguments; ok is false if there is none: a list whose elements have
-// commas, an empty segment.
-func (s *subject) url() (target string, ok bool) {
-	segments := strings.Split(s.Query.Path, "/")
-	values := url.Values{}
-	for _, p := range s.Query.Params {
-		switch v := s.args.Arg(p.Name).(type) {
-		case string:
-			i := slices.Index(strings.Split(s.Query.Path, "/"), ":"+p.Name)
-			if i < 0 {
-				values.Set(p.Name, v)
-				continue
-			}
-			if v == "" || v == "." || v == ".." { // those that a path cannot have
-				return "", false
-			}
-			segments[i] = url.PathEscape(v)
-		case []string:
-			if len(v) == 0 {
-				values.Set(p.Name, "")
-			}
-			for _, e := range v {
-				if e == "" || strings.Contains(e, ",") {
-					return "", false
-				}
-				values.Add(p.Name, e)
-			}
-		}
-	}
-	target = strings.Join(segments, "/")
-	if len(values) > 0 {
-		target += "?" + values.Encode()
-	}
-	return target, true
 }

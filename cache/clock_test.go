@@ -51,3 +51,28 @@ func TestClockOverstatesAgesByTheRoundTrip(t *testing.T) {
 	require.NoError(t, err)
 	require.GreaterOrEqual(t, time.Until(c.Now()), way-time.Millisecond)
 }
+
+// Ages must never be understated, and latencies be exact: they go by two readings of the same answers.
+func TestLikelyTimeIsThatOfTheQuickestAnswer(t *testing.T) {
+	ahead := time.Hour
+	// ask answers after a while, with the time at its end.
+	ask := func(takes time.Duration) func(context.Context) (time.Time, error) {
+		return func(context.Context) (time.Time, error) {
+			<-time.After(takes)
+			return time.Now().Add(ahead), nil
+		}
+	}
+	off := func(now time.Time) time.Duration { return now.Sub(time.Now().Add(ahead)) }
+	c, err := NewClock(t.Context(), ask(200*time.Millisecond))
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, off(c.Now()), 199*time.Millisecond)
+	require.Less(t, off(c.Likely()), off(c.Now()))
+	for _, takes := range []time.Duration{0, 200 * time.Millisecond} { // the slow one says nothing new
+		require.NoError(t, c.Sync(t.Context(), ask(takes)))
+		require.InDelta(t, 0, off(c.Likely()).Seconds(), 0.05)
+	}
+	require.GreaterOrEqual(t, off(c.Now()), 199*time.Millisecond)
+	ahead = -time.Hour // the server's clock is set
+	require.NoError(t, c.Sync(t.Context(), ask(200*time.Millisecond)))
+	require.Less(t, off(c.Likely()).Abs(), 200*time.Millisecond)
+}

@@ -87,7 +87,7 @@ const (
 	// StatusInterval is how often a status is written.
 	StatusInterval = 2 * time.Second
 	// StatusLife is how long it stays.
-	StatusLife = 15 * time.Second
+	StatusLife = 7 * time.Second
 	// statusKey begins the key of each, behind the prefix. No bucket's key begins so: there is no dot before the colon.
 	statusKey = "status:invalidator:"
 	// statusIndex is a sorted set of the instances: to search all keys for those that begin with statusKey would take the server time.

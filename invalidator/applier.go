@@ -79,11 +79,15 @@ func (a *applier) consume(ctx context.Context) error {
 // apply applies a batch. If another invalidator was faster, or the server lost writes, it goes on from the state that is stored,
 // as long as the batch has all that is missing there.
 func (a *applier) apply(ctx context.Context, batch []jetstream.Msg) error {
-	before := a.received
+	// Ahead of what was received is only who has moved up to another's state, now or with an earlier batch.
+	before, moved := a.received, a.state.Sequence > a.received
 	for {
 		err := a.applyOnce(ctx, batch)
 		if err == nil {
 			a.status.applied(a.state)
+			if moved {
+				a.keptUp(batch[len(batch)-1])
+			}
 		}
 		if !errors.Is(err, errMoved) {
 			return err
@@ -95,6 +99,7 @@ func (a *applier) apply(ctx context.Context, batch []jetstream.Msg) error {
 		if !found || state.Sequence < before {
 			return errMoved
 		}
+		moved = true
 		other := state.Chain != a.state.Chain || !a.matcher.covers(state)
 		a.state, a.received = state, before
 		if other { // the other invalidator has seen a list of shapes that this one has not
@@ -107,6 +112,14 @@ func (a *applier) apply(ctx context.Context, batch []jetstream.Msg) error {
 				return err
 			}
 		}
+	}
+}
+
+// keptUp notes that what another invalidator was faster with is applied too: one that always comes second is no further behind.
+func (a *applier) keptUp(last jetstream.Msg) {
+	a.cfg.Metrics.Watermark(a.state.At)
+	if meta, err := last.Metadata(); err == nil {
+		a.cfg.Metrics.Lag(meta.NumPending, a.state.At)
 	}
 }
 

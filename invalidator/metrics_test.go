@@ -1,6 +1,7 @@
 package invalidator
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"freshet/cache"
@@ -22,7 +24,7 @@ import (
 func (r *rig) startMeasured() (*running, *telemetry.Invalidator) {
 	r.t.Helper()
 	cfg := r.config()
-	cfg.Metrics = telemetry.NewInvalidator("test", time.Now)
+	cfg.Metrics = telemetry.NewInvalidator("test", time.Now, time.Now)
 	return start(r.t, cfg), cfg.Metrics
 }
 
@@ -131,7 +133,7 @@ func TestLagIsMeasured(t *testing.T) {
 		r.update("1")
 	}
 	cfg := r.config()
-	cfg.Metrics = telemetry.NewInvalidator("test", time.Now)
+	cfg.Metrics = telemetry.NewInvalidator("test", time.Now, time.Now)
 	a := &applier{Invalidator: New(cfg), registry: events.ChangeSubject(source, cache.RegistrySchema, cache.RegistryTable)}
 	a.state, _ = r.state()
 	a.received = a.state.Sequence
@@ -160,4 +162,58 @@ func TestBreaksAreMeasured(t *testing.T) {
 	r.reset("s10")
 	r.newChain(after)
 	shows(t, m, map[string]float64{`invalidator_clears_total{reason="reset"}`: 1, `invalidator_clears_total{reason="no-watermark"}`: 1})
+}
+
+// latecomer lets a script go only once another has applied what there is.
+type latecomer struct{ r *rig }
+
+// DialHook is part of redis.Hook.
+func (latecomer) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessPipelineHook is part of redis.Hook.
+func (latecomer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// ProcessHook is part of redis.Hook.
+func (l latecomer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "evalsha" {
+			stream, err := l.r.js.Stream(ctx, events.StreamName(source))
+			if err != nil {
+				return err
+			}
+			end := stream.CachedInfo().State.LastSeq // what this script applies is no newer
+			testenv.Eventually(l.r.t, patience, func() (bool, string) {
+				s, found, _ := l.r.store.Load(ctx)
+				return ctx.Err() != nil || found && s.Sequence >= end, "the first should apply what there is"
+			})
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// Of two invalidators one may be nearer to Redis and always the first. The other one is no further behind, and must not say so.
+func TestWhoAlwaysComesSecondIsNotBehind(t *testing.T) {
+	r := newRig(t, byID)
+	r.start()
+	r.caughtUp()
+	client, store, _ := newCache(t, r.redis)
+	client.AddHook(latecomer{r})
+	cfg := r.config()
+	cfg.Store, cfg.Metrics = store, telemetry.NewInvalidator("test", time.Now, time.Now)
+	second := start(t, cfg)
+	began := time.Now()
+	testenv.Eventually(t, patience, func() (bool, string) {
+		r.watermark() // the second may not have begun before
+		r.caughtUp()
+		got, now := scrape(t, cfg.Metrics.Handler()), time.Now()
+		for _, name := range []string{"freshet_watermark_age_seconds", "freshet_invalidator_lag_seconds"} {
+			if age, known := got[name]; !known || age >= now.Sub(began).Seconds() {
+				return false, fmt.Sprintf("%s is %g (%t), and what was published since is %s old", name, age, known, now.Sub(began))
+			}
+		}
+		return true, ""
+	})
+	require.Zero(t, second.applications())
 }

@@ -16,7 +16,7 @@ import (
 func TestTellsStatus(t *testing.T) {
 	r := newRig(t)
 	cfg := r.config()
-	cfg.Metrics = telemetry.NewInvalidator("test", time.Now)
+	cfg.Metrics = telemetry.NewInvalidator("test", time.Now, time.Now)
 	cfg.Verified = func() *cache.VerifyStatus { return &cache.VerifyStatus{Cleared: 3, Overcleared: 1} }
 	run := start(t, cfg)
 	var s cache.InvalidatorStatus
@@ -76,7 +76,7 @@ func TestTouched(t *testing.T) {
 
 // Latency is that of the last minutes only.
 func TestLatencyForgets(t *testing.T) {
-	m := telemetry.NewInvalidator("test", time.Now)
+	m := telemetry.NewInvalidator("test", time.Now, time.Now)
 	v := &teller{Invalidator: &Invalidator{cfg: Config{Metrics: m}}, began: time.Now()}
 	tell := func(after time.Duration) cache.LatencyStatus {
 		s := &cache.InvalidatorStatus{At: v.began.Add(after), ClearsByTable: map[string]uint64{}, ClearsByReason: map[string]uint64{}}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"freshet/api"
@@ -23,6 +24,7 @@ func apiCommand() *cobra.Command {
 	var (
 		db     config.Database
 		redis  config.Redis
+		nats   config.NATS
 		source config.Source
 		c      config.API
 		health config.Health
@@ -35,15 +37,24 @@ func apiCommand() *cobra.Command {
 
 Without Redis, cdc or the invalidator reads are answered by Postgres: slower, never stale.
 
+NATS is only needed to warm the cache (POST /performance/cache/warm, --warm-on-start), and only asked then; no NATS_URL: it is not.
+
 ` + tracing.Help,
 	}
-	return withSettings(cmd, func(cmd *cobra.Command, _ *config.Set) error {
-		return unlessStopped(cmd.Context(), runAPI(cmd.Context(), db, redis, source, c, health, log.Logger(cmd.ErrOrStderr()), nil))
-	}, &db, &redis, &source, &c, &health, &log)
+	return withSettings(cmd, func(cmd *cobra.Command, set *config.Set) error {
+		warmFrom := &nats
+		if !set.Given("NATS_URL") {
+			if c.WarmOnStart > 0 {
+				return errors.New("--warm-on-start needs --nats-url (NATS_URL): the log says what to warm")
+			}
+			warmFrom = nil
+		}
+		return unlessStopped(cmd.Context(), runAPI(cmd.Context(), db, redis, warmFrom, source, c, health, log.Logger(cmd.ErrOrStderr()), nil))
+	}, &db, &redis, &nats, &source, &c, &health, &log)
 }
 
-// runAPI serves until ctx ends. listening, if not nil, is called with the URL once requests are accepted.
-func runAPI(ctx context.Context, db config.Database, redis config.Redis, source config.Source, c config.API, h config.Health,
+// runAPI serves until ctx ends. nats, if not nil, has the log that warm-ups read. listening, if not nil, is called with the URL once requests are accepted.
+func runAPI(ctx context.Context, db config.Database, redis config.Redis, nats *config.NATS, source config.Source, c config.API, h config.Health,
 	log *slog.Logger, listening func(url string),
 ) error {
 	queries, err := loadQueries(c)
@@ -68,6 +79,17 @@ func runAPI(ctx context.Context, db config.Database, redis config.Redis, source 
 	if err := traces.Redis(client); err != nil {
 		return err
 	}
+	var js jetstream.JetStream
+	if nats != nil {
+		conn, err := connectNATSLater(*nats, "freshet api "+source.Name, log)
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		if js, err = jetstream.New(conn); err != nil {
+			return fmt.Errorf("use JetStream: %w", err)
+		}
+	}
 	a, err := api.New(ctx, api.Config{
 		Addr: c.Addr, Pool: pool, Store: cache.NewRedis(client, cache.DefaultPrefix), Queries: queries,
 		Source: source.Name, Publication: source.Publication, AdminToken: c.AdminToken, MaxStaleness: c.MaxStaleness,
@@ -75,7 +97,8 @@ func runAPI(ctx context.Context, db config.Database, redis config.Redis, source 
 		ConnectionTimeout: db.ConnectionTimeout, CommandTimeout: db.CommandTimeout,
 		BodyLimit: c.BodyLimit, RequestTimeout: c.RequestTimeout, DrainDelay: c.DrainDelay, DrainTimeout: c.DrainTimeout,
 		HealthInterval: h.Interval, HealthOpen: h.Open, Slot: h.SlotName, Secrets: health.SecretsOf(redis.URL),
-		Version: version, Unmeasured: !c.Telemetry, Tracing: traces, Log: log,
+		Version: version, Unmeasured: !c.Telemetry, Tracing: traces,
+		JetStream: js, WarmOnStart: c.WarmOnStart, WarmDeadline: c.WarmDeadline, Log: log,
 	})
 	if c.Example && postgres.IsCode(err, "42P01") { // undefined_table
 		return fmt.Errorf("%w\n(the example's tables are made by `freshet migrate up --example`)", err)

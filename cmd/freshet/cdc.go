@@ -88,7 +88,13 @@ func runCDC(ctx context.Context, db config.Database, nats config.NATS, c config.
 		process: "cdc", health: h, source: c.Source, secrets: health.SecretsOf(db.URL, nats.URL), pool: pool, nats: conn, js: js,
 	}
 	const elsewhere = "cdc has no connection to Redis: ask /health/detailed of the invalidator"
-	parts.slot = func(s health.Slot) { metrics.Retained(s.RetainedBytes) }
+	parts.slot = func(s health.Slot) {
+		metrics.Retained(s.RetainedBytes)
+		// While nothing can be published the publisher does not ask where the WAL ends.
+		if confirmed, err := events.ParsePosition(s.ConfirmedPosition); err == nil {
+			metrics.WALEnd(uint64(confirmed) + uint64(max(0, s.UnconfirmedBytes)))
+		}
+	}
 	monitor := parts.monitor(cdcReady(ctx, p.Status), nil, map[string]string{
 		health.CheckRedis: elsewhere, health.CheckWatermark: elsewhere, health.CheckConsumer: elsewhere,
 	}, checkCDC(p.Status))

@@ -13,9 +13,14 @@ import (
 	"freshet/internal/network"
 )
 
+// connectNATSLater is connectNATS for who can do without: a server that cannot be reached now is tried again too.
+func connectNATSLater(settings config.NATS, name string, log *slog.Logger) (*nats.Conn, error) {
+	return connectNATS(settings, name, log, nats.RetryOnFailedConnect(true))
+}
+
 // connectNATS connects now; a connection that is lost later is tried again for ever. Nothing is buffered meanwhile: a publish
 // without a connection fails at once, and cdc goes on from the stream's end.
-func connectNATS(settings config.NATS, name string, log *slog.Logger) (*nats.Conn, error) {
+func connectNATS(settings config.NATS, name string, log *slog.Logger, more ...nats.Option) (*nats.Conn, error) {
 	options := append(network.NATSOptions(),
 		nats.Name(name),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -29,7 +34,7 @@ func connectNATS(settings config.NATS, name string, log *slog.Logger) (*nats.Con
 	if settings.Credentials != "" {
 		options = append(options, nats.UserCredentials(settings.Credentials))
 	}
-	conn, err := nats.Connect(settings.URL, options...)
+	conn, err := nats.Connect(settings.URL, append(options, more...)...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w (NATS_URL says where it is: does it run there?)", withoutUser(settings.URL), err)
 	}

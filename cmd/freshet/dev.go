@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -20,9 +21,11 @@ import (
 
 	"freshet/cache"
 	"freshet/internal/config"
+	"freshet/internal/health"
 	"freshet/internal/servers"
 	"freshet/internal/tracing"
 	"freshet/migrations"
+	"freshet/warm"
 )
 
 // devSettings are those of every process, and of the servers that dev starts for them.
@@ -90,6 +93,9 @@ func (s *devSettings) run(ctx context.Context, out io.Writer, log *slog.Logger) 
 	if err := s.secrets(); err != nil {
 		return err
 	}
+	if s.dev.Warm && s.api.WarmOnStart == 0 {
+		s.api.WarmOnStart = warm.DefaultTop
+	}
 	envFile := filepath.Join(s.dev.Data, "dev.env")
 	if err := os.Remove(envFile); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("remove the settings of an earlier run: %w", err)
@@ -154,7 +160,7 @@ func (s *devSettings) startProcesses(ctx context.Context, r *running, log *slog.
 	}
 	listening := make(chan struct{}, 1)
 	r.start("api", func(ctx context.Context) error {
-		return runAPI(ctx, s.db, s.redis, s.source, s.api, s.health, log, func(at string) {
+		return runAPI(ctx, s.db, s.redis, &s.nats, s.source, s.api, s.health, log, func(at string) {
 			url = at
 			notify(listening)
 		})
@@ -163,10 +169,51 @@ func (s *devSettings) startProcesses(ctx context.Context, r *running, log *slog.
 		return "", err
 	}
 	// A database of one's own can have long transactions, which shapes have to wait for: reads are served meanwhile.
-	if s.givenDatabase {
+	if !s.givenDatabase {
+		if err := r.await(ctx, shapes); err != nil {
+			return "", err
+		}
+	}
+	if s.api.WarmOnStart == 0 {
 		return url, nil
 	}
-	return url, r.await(ctx, shapes)
+	ready := make(chan struct{}, 1)
+	asking, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() { // ends with asking
+		if becomesReady(asking, url) {
+			notify(ready)
+		}
+	}()
+	return url, r.await(ctx, ready)
+}
+
+// readyInterval is the time between two questions whether the api is ready.
+const readyInterval = 100 * time.Millisecond
+
+// becomesReady asks an api until it says that it is ready; false if ctx ends before.
+func becomesReady(ctx context.Context, url string) bool {
+	tick := time.NewTicker(readyInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+health.PathReady, nil)
+		if err != nil {
+			return false
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			continue
+		}
+		_ = resp.Body.Close() // the status is all that counts
+		if resp.StatusCode == http.StatusOK {
+			return true
+		}
+	}
 }
 
 func notify(c chan<- struct{}) {

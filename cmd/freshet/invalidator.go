@@ -110,7 +110,7 @@ func runInvalidator(ctx context.Context, db config.Database, redis config.Redis,
 	if err != nil {
 		return err
 	}
-	metrics := telemetry.NewInvalidator(version, clock.Now)
+	metrics := telemetry.NewInvalidator(version, clock.Now, clock.Likely)
 	settings := invalidator.Config{
 		Source: source.Name, JetStream: js, Store: store, Ready: registry.Ready, Log: log, Metrics: metrics, Tracing: traces, OnApplied: onApplied,
 	}
@@ -125,6 +125,19 @@ func runInvalidator(ctx context.Context, db config.Database, redis config.Redis,
 	}
 	monitor := parts.monitor(invalidatorReady(ctx, v.Status), clock, nil, checkInvalidator(v.Status),
 		health.Redis(store), health.WatermarkOf(store, clock.Now, appliedWithin),
-		health.ConsumerOf(js, source.Name, applied(v.Status), appliedWithin))
+		lookAtLag(health.ConsumerOf(js, source.Name, applied(v.Status), appliedWithin), metrics))
 	return runWithHealth(ctx, v.Run, monitor, o, log, route{"GET /metrics", metrics.Handler()})
+}
+
+// lookAtLag is the check of the consumer, which tells the metrics too: while nothing can be applied nobody else does.
+func lookAtLag(check health.Check, metrics *telemetry.Invalidator) health.Check {
+	look := check.Look
+	check.Look = func(ctx context.Context) (any, error) {
+		details, err := look(ctx)
+		if c, ok := details.(health.Consumer); ok {
+			metrics.Behind(c.LagMessages, c.LagBytes)
+		}
+		return details, err
+	}
+	return check
 }

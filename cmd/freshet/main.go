@@ -46,7 +46,7 @@ Every setting is a flag and an environment variable; the flag wins.`,
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(devCommand(), apiCommand(), cdcCommand(), invalidatorCommand(), migrateCommand(), checkCommand(), whyCommand(), verifyCommand(), replayCommand(), loadCommand(), topCommand(), waitCommand(), healthCommand(), versionCommand())
+	root.AddCommand(devCommand(), apiCommand(), cdcCommand(), invalidatorCommand(), migrateCommand(), checkCommand(), whyCommand(), verifyCommand(), replayCommand(), warmCommand(), loadCommand(), topCommand(), waitCommand(), healthCommand(), versionCommand())
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(stderr, "freshet:", message(err))
 		if _, ok := errors.AsType[*config.Error](err); ok {

@@ -173,6 +173,7 @@ func TestHelp(t *testing.T) {
 		"health":         {"--http-addr", "--cdc", "--invalidator", "--url", "--detailed", "$FRESHET_CDC_HTTP_ADDR"},
 		"top":            {"--once", "--url", "$FRESHET_ADMIN_TOKEN"},
 		"load":           {"--users", "--duration", "--format", "$FRESHET_URL"},
+		"warm":           {"--since", "--resume", "--dry-run", "$NATS_URL", "$FRESHET_URL"},
 		"replay":         {"--since", "--snapshot", "--follow", "$NATS_URL"},
 		"verify":         {"--duration", "--rate", "$REDIS_URL", "--queries", "--example", "--source", "$FRESHET_MAX_STALENESS", "$NATS_URL", "$DATABASE_URL"},
 		"wait":           {"--position", "A bare LSN", "0/16B3748;timeline=2", "$DATABASE_URL"},

@@ -93,3 +93,29 @@ func TestMetricsOfProcesses(t *testing.T) {
 	}
 	require.Equal(t, http.StatusMethodNotAllowed, send(t, http.MethodPost, cdc+"/metrics", "", "").status)
 }
+
+// A link that is gone must show as a lag, though nothing moves that could tell of it.
+func TestLagShowsWhileALinkIsGone(t *testing.T) {
+	b := newBackends(t, testenv.PrivatePostgres(t, nil))
+	b.migrate(t, "--example")
+	b.db.Exec(t, `INSERT INTO blogs (title, slug, content, status, author) VALUES ('A title', 'a', 'x', 'published', 'ada')`)
+	b.env = b.with("HEALTH_INTERVAL=100ms")
+	processes, api := b.start(t, "--example")
+	cdc, invalidator := opsOf(t, processes[0]), opsOf(t, processes[1])
+	untilHit(t, api+"/blogs/1")
+	above := func(base, series string, least float64) {
+		t.Helper()
+		testenv.Eventually(t, patience, func() (bool, string) {
+			got := scraped(t, base)[series]
+			return got > least, fmt.Sprintf("%s is %g, should be above %g", series, got, least)
+		})
+	}
+	write := func() { b.db.Exec(t, "UPDATE blogs SET content = repeat(md5(random()::text), 40000) WHERE id = 1") }
+	require.NoError(t, b.redis.Server.Kill())
+	write()
+	above(invalidator, "freshet_invalidator_lag_messages", 0)
+	above(invalidator, "freshet_invalidator_lag_bytes", 0)
+	require.NoError(t, b.nats.Server.Stop(t.Context()))
+	b.db.Exec(t, "CREATE TABLE other AS SELECT md5(random()::text) FROM generate_series(1, 50000)")
+	above(cdc, "freshet_cdc_lag_bytes", 1<<20)
+}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -186,7 +185,7 @@ func (r *replaying) options() (o replay.Options, err error) {
 		return o, err
 	}
 	if r.until != "" {
-		if o.Until, err = parseTime(r.until, time.Now()); err != nil {
+		if o.Until, err = events.ParseWhen(r.until, time.Now()); err != nil {
 			return o, fmt.Errorf("--until %w", err)
 		}
 	}
@@ -215,7 +214,7 @@ func (r *replaying) from(now time.Time) (start events.Start, err error) {
 	case r.since == "oldest":
 		return events.FromOldest(), nil
 	case r.since != "":
-		t, err := parseTime(r.since, now)
+		t, err := events.ParseWhen(r.since, now)
 		if err != nil {
 			return start, fmt.Errorf("--since %w, or oldest", err)
 		}
@@ -238,19 +237,6 @@ func (r *replaying) from(now time.Time) (start events.Start, err error) {
 		return events.FromNewest(), nil
 	}
 	return events.Since(now.Add(-time.Hour)), nil
-}
-
-// parseTime reads a time, or how long ago it was.
-func parseTime(s string, now time.Time) (time.Time, error) {
-	if ago, err := time.ParseDuration(s); err == nil {
-		return now.Add(-ago), nil
-	}
-	for _, form := range []string{time.RFC3339Nano, "2006-01-02 15:04:05", time.DateOnly} {
-		if t, err := time.Parse(form, s); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("%s is neither a duration (90m, 2h) nor a time (2026-02-03T04:05:06Z)", strconv.Quote(s))
 }
 
 // parseTable reads TABLE or SCHEMA.TABLE.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -56,6 +57,8 @@ const (
 	topChanges = 100
 	// topLine bounds a line of the stream.
 	topLine = 1 << 20
+	// topSilence is how long nothing may come, though a sample comes each second: then whoever should send it is gone, or stands still.
+	topSilence = 5 * time.Second
 	// topRetry is the pause before a connection that was lost is made again.
 	topRetry = time.Second
 )
@@ -77,6 +80,16 @@ type top struct {
 
 // errTopDone ends top after it has printed once.
 var errTopDone = errors.New("printed")
+
+var errTopSilent = fmt.Errorf("nothing has come for %s", topSilence)
+
+// because is errTopSilent if that is why the context has ended.
+func because(ctx context.Context) error {
+	if err := context.Cause(ctx); errors.Is(err, errTopSilent) {
+		return err
+	}
+	return nil
+}
 
 // refusedError is an answer that trying again would not change.
 type refusedError struct{ detail string }
@@ -115,6 +128,10 @@ func (t *top) run(ctx context.Context) error {
 // follow reads the stream until it ends.
 func (t *top) follow(ctx context.Context) error {
 	url := strings.TrimSuffix(t.url, "/") + "/performance/live"
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silent := time.AfterFunc(topSilence, func() { cancel(errTopSilent) })
+	defer silent.Stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return err
@@ -124,7 +141,7 @@ func (t *top) follow(ctx context.Context) error {
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return cmp.Or(because(ctx), err)
 	}
 	defer resp.Body.Close() // it was only read
 	if resp.StatusCode != http.StatusOK {
@@ -134,6 +151,7 @@ func (t *top) follow(ctx context.Context) error {
 	lines.Buffer(nil, topLine)
 	event := ""
 	for lines.Scan() {
+		silent.Reset(topSilence)
 		name, value, _ := strings.Cut(lines.Text(), ": ")
 		switch name {
 		case "event":
@@ -144,7 +162,7 @@ func (t *top) follow(ctx context.Context) error {
 			}
 		}
 	}
-	if err := lines.Err(); err != nil {
+	if err := cmp.Or(because(ctx), lines.Err()); err != nil {
 		return fmt.Errorf("read %s: %w", url, err)
 	}
 	return fmt.Errorf("%s has ended", url)

@@ -29,6 +29,9 @@ type API struct {
 	DrainDelay   time.Duration
 	DrainTimeout time.Duration // for requests in progress when the process is told to stop
 
+	WarmOnStart  int           // pairs to warm before the process is ready; 0: none
+	WarmDeadline time.Duration // it is ready then in any case
+
 	Telemetry bool // measure requests and serve /metrics; false only to find out what that costs
 }
 
@@ -51,6 +54,10 @@ func (a *API) Register(s *Set) {
 		"time to go on serving when stopping, so that load balancers, who see /health/ready fail, send nothing more")
 	s.Duration(&a.DrainTimeout, "drain-timeout", "FRESHET_DRAIN_TIMEOUT", 10*time.Second,
 		"time for requests in progress to finish when stopping")
+	s.Int(&a.WarmOnStart, "warm-on-start", "FRESHET_WARM_ON_START", 0,
+		"ready only once so many answers are cached, of what the log says was changed lately; needs NATS_URL; 0: ready at once", Between(0, 1_000_000))
+	s.Duration(&a.WarmDeadline, "warm-deadline", "FRESHET_WARM_DEADLINE", 30*time.Second,
+		"ready after so long even if the warm-up of --warm-on-start is not done")
 	s.Bool(&a.Telemetry, "telemetry", "FRESHET_TELEMETRY", true, "measure requests, and serve /metrics", Hidden())
 }
 

@@ -105,7 +105,7 @@ func (s *Set) Variables() []Variable {
 func All() []Variable {
 	s := New(pflag.NewFlagSet("all", pflag.ContinueOnError), func(string) (string, bool) { return "", false })
 	for _, group := range []interface{ Register(*Set) }{
-		&Database{}, &Redis{}, &NATS{}, &Log{}, &Source{}, &CDC{}, &Invalidator{}, &API{}, &Health{}, &Verify{}, &Audited{}, &Dev{},
+		&Database{}, &Redis{}, &NATS{}, &Log{}, &Source{}, &CDC{}, &Invalidator{}, &API{}, &Health{}, &Verify{}, &Audited{}, &Warmed{}, &Dev{},
 	} {
 		group.Register(s)
 	}

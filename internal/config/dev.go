@@ -7,6 +7,7 @@ type Dev struct {
 	PostgresPort int
 	RedisPort    int
 	NATSPort     int
+	Warm         bool // warm the cache first
 }
 
 // Register adds the settings to s.
@@ -18,6 +19,7 @@ func (d *Dev) Register(s *Set) {
 		"port of the Redis that dev starts", Between(1, 65535))
 	s.Int(&d.NATSPort, "dev-nats-port", "FRESHET_DEV_NATS_PORT", 42229,
 		"port of the NATS server in dev", Between(1, 65535))
+	s.Bool(&d.Warm, "warm", "FRESHET_DEV_WARM", false, "ready only once the cache is warm: --warm-on-start 10000")
 	s.Rule("three different ports", func() bool {
 		return d.PostgresPort != d.RedisPort && d.RedisPort != d.NATSPort && d.NATSPort != d.PostgresPort
 	}, "FRESHET_DEV_POSTGRES_PORT", "FRESHET_DEV_REDIS_PORT", "FRESHET_DEV_NATS_PORT")

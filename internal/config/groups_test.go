@@ -75,7 +75,7 @@ func TestDefaultsOfTheGroups(t *testing.T) {
 	api := config.API{Example: true}
 	require.NoError(t, check(t, &api, env{}))
 	assert.Equal(t, config.API{Addr: "127.0.0.1:8080", Example: true, MaxStaleness: 5 * time.Second, MaxWaiting: 1000,
-		BodyLimit: 1 << 20, RequestTimeout: 35 * time.Second, DrainTimeout: 10 * time.Second, Telemetry: true}, api)
+		BodyLimit: 1 << 20, RequestTimeout: 35 * time.Second, DrainTimeout: 10 * time.Second, WarmDeadline: 30 * time.Second, Telemetry: true}, api)
 
 	dev := config.Dev{}
 	require.NoError(t, check(t, &dev, env{}))

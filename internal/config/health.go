@@ -17,7 +17,7 @@ func (h *Health) Register(s *Set) {
 	s.Duration(&h.Interval, "health-interval", "HEALTH_INTERVAL", 5*time.Second,
 		"time between two background health checks", AtLeast(10*time.Millisecond))
 	s.Bool(&h.Open, "health-detailed-open", "FRESHET_HEALTH_DETAILED_OPEN", false,
-		"show /health/detailed without the admin token")
+		"show /health/detailed, and what /performance and /ui show (keys of rows, statements), without the admin token")
 	RegisterAdminToken(s, &h.AdminToken)
 	registerSource(s, &h.source)
 	registerSlot(s, &h.SlotName, &h.source)

@@ -10,7 +10,8 @@ import (
 type Invalidator struct {
 	Registry
 
-	now    func() time.Time
+	now    func() time.Time // never too early: an age is rather overstated
+	likely func() time.Time
 	tables tables
 
 	changes         *prometheus.CounterVec
@@ -21,13 +22,15 @@ type Invalidator struct {
 	breaks          prometheus.Counter
 	clears          *prometheus.CounterVec
 	lagMessages     *reading
+	lagBytes        *reading
 	lagSeconds      *reading
 	watermarkAge    *reading
 }
 
-// NewInvalidator makes the metrics of an invalidator. now is the time by the clock of Postgres, which the log's times are of.
-func NewInvalidator(version string, now func() time.Time) *Invalidator {
-	v := &Invalidator{Registry: newRegistry("invalidator", version), now: now}
+// NewInvalidator makes the metrics of an invalidator. now is the time by the clock of Postgres, which the log's times are of: not
+// earlier than it really is, for ages; likely is as near to it as can be, for latencies, which are shorter than a question for the time takes.
+func NewInvalidator(version string, now, likely func() time.Time) *Invalidator {
+	v := &Invalidator{Registry: newRegistry("invalidator", version), now: now, likely: likely}
 	v.changes = v.counters("invalidator_changes_total", "Changes applied, by table and operation.", "table", "op")
 	v.matched = v.counters("invalidator_matched_total", "Changes that belong to a shape, and clear something.", "table")
 	v.cleared = v.counters("invalidator_buckets_cleared_total", "Buckets that were there, and were cleared.", "table")
@@ -37,7 +40,8 @@ func NewInvalidator(version string, now func() time.Time) *Invalidator {
 	v.breaks = v.counter("invalidator_chain_breaks_total",
 		"Times that the stored watermark was not the one written last: Redis lost writes, or another invalidator was faster.")
 	v.clears = v.counters("invalidator_clears_total", "Times that everything was cleared.", "reason")
-	v.lagMessages = v.reading("invalidator_lag_messages", "Messages in the log that were not applied when the last batch came.", asNoted)
+	v.lagMessages = v.reading("invalidator_lag_messages", "Messages in the log that are not applied: when the last batch came, or when the log was looked at since.", asNoted)
+	v.lagBytes = v.reading("invalidator_lag_bytes", "WAL between the last watermark in the log and the one that was applied last.", asNoted)
 	since := func(unix float64) float64 { return max(0, float64(v.now().UnixMicro())/1e6-unix) }
 	v.lagSeconds = v.reading("invalidator_lag_seconds", "Age of the last message that was applied: its time by the clock of Postgres.", since)
 	v.watermarkAge = v.reading("watermark_age_seconds",
@@ -116,7 +120,7 @@ func (v *Invalidator) Cleared(table string, n int) {
 // CommitCleared counts a transaction whose buckets are gone now.
 func (v *Invalidator) CommitCleared(committed time.Time) {
 	if v != nil {
-		v.commitToCleared.Observe(max(0, v.now().Sub(committed)).Seconds())
+		v.commitToCleared.Observe(max(0, v.likely().Sub(committed)).Seconds())
 	}
 }
 
@@ -135,6 +139,14 @@ func (v *Invalidator) Lag(messages uint64, at time.Time) {
 	v.lagMessages.note(float64(messages))
 	if !at.IsZero() {
 		v.lagSeconds.note(float64(at.UnixMicro()) / 1e6)
+	}
+}
+
+// Behind notes what a look at the log has found that is not applied: while nothing can be applied no batch tells.
+func (v *Invalidator) Behind(messages, bytes uint64) {
+	if v != nil {
+		v.lagMessages.note(float64(messages))
+		v.lagBytes.note(float64(bytes))
 	}
 }
 

@@ -51,10 +51,10 @@ func (a *API) reads() []uint64 {
 	return sum
 }
 
-// Now is the time by the clock of Postgres, or the machine's where nothing is measured.
+// Now is the likely time by the clock of Postgres, or the machine's where nothing is measured.
 func (v *Invalidator) Now() time.Time {
 	if v == nil {
 		return time.Now()
 	}
-	return v.now()
+	return v.likely()
 }

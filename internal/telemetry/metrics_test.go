@@ -218,7 +218,7 @@ func TestMetricsOfCDC(t *testing.T) {
 
 func TestMetricsOfTheInvalidator(t *testing.T) {
 	clk := &clock{time.Unix(1000, 0)}
-	v := NewInvalidator("1.2.3", clk.now)
+	v := NewInvalidator("1.2.3", clk.now, clk.now)
 	before := scrape(t, v.Registry)
 	for _, unknown := range []string{"freshet_invalidator_lag", "freshet_watermark_age_seconds"} {
 		require.NotContains(t, before, unknown)
@@ -250,7 +250,7 @@ func TestMetricsOfTheInvalidator(t *testing.T) {
 
 // A database of a thousand tables does not become a thousand series.
 func TestTablesAreBounded(t *testing.T) {
-	v := NewInvalidator("", time.Now)
+	v := NewInvalidator("", time.Now, time.Now)
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {
