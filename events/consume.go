@@ -52,7 +52,7 @@ func (e *handlerError) Error() string { return e.err.Error() }
 func (e *handlerError) Unwrap() error { return e.err }
 
 // Consume calls each with every message of the subscription, one after another: at least once, and again from the same place whatever
-// happens to NATS. It reads ahead a few megabytes at most.
+// happens to NATS. It reads ahead some 500 messages at most.
 //
 // It returns nil at the end (ToEnd, ErrStop); the error of each; an ExpiredError or a GapError, after which a copy of the data must be made
 // anew; the cause of ctx. To go on after a restart, keep the Cursor of the last message that was dealt with, best in the same transaction

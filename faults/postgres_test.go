@@ -62,7 +62,10 @@ var postgresFaults = []fault{
 		name: "a crash that loses what synchronous_commit = off had acknowledged", fails: true, short: true,
 		before: func(s *site) {
 			s.exec("ALTER SYSTEM SET synchronous_commit = off")
+			// Nothing is to flush the WAL: neither time, nor a megabyte of it, nor a dirty page that is written.
 			s.exec("ALTER SYSTEM SET wal_writer_delay = '10s'")
+			s.exec("ALTER SYSTEM SET wal_writer_flush_after = '1GB'")
+			s.exec("ALTER SYSTEM SET bgwriter_lru_maxpages = 0")
 			s.exec("SELECT pg_reload_conf()")
 			s.hold(shortly / 2)
 			s.cdc.Signal(syscall.SIGSTOP) // it would have the WAL flushed
