@@ -2,14 +2,9 @@ package cdc_test
 
 import (
 	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/stretchr/testify/require"
 
 	"freshet/cdc"
@@ -23,32 +18,12 @@ func measured(m *telemetry.CDC) func(*cdc.Config) {
 	return func(cfg *cdc.Config) { cfg.Metrics = m }
 }
 
-// scrape is what Prometheus would get, by series.
-func scrape(t *testing.T, handler http.Handler) map[string]float64 {
-	t.Helper()
-	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	require.Equal(t, http.StatusOK, w.Code)
-	text := w.Body.String()
-	problems, err := promlint.New(strings.NewReader(text)).Lint()
-	require.NoError(t, err)
-	require.Empty(t, problems)
-	series := map[string]float64{}
-	for line := range strings.SplitSeq(text, "\n") {
-		if i := strings.LastIndexByte(line, ' '); i > 0 && line[0] != '#' {
-			series[line[:i]], err = strconv.ParseFloat(line[i+1:], 64)
-			require.NoError(t, err)
-		}
-	}
-	return series
-}
-
 // What is published is counted, once: also what a second session does not publish again.
 func TestPublishedChangesAreMeasured(t *testing.T) {
 	h := newHarness(t, testenv.Postgres(t))
 	h.db.Exec(t, "CREATE TABLE a (id int PRIMARY KEY, n int); CREATE TABLE b (id int PRIMARY KEY)")
 	m := telemetry.NewCDC("test", time.Now)
-	require.NotContains(t, scrape(t, m.Handler()), "freshet_cdc_lag_bytes")
+	require.NotContains(t, testenv.Scrape(t, m.Handler()), "freshet_cdc_lag_bytes")
 	stop := h.start(t, measured(m))
 	h.publish(t, "a", "b")
 	r := h.reader(t)
@@ -65,11 +40,11 @@ func TestPublishedChangesAreMeasured(t *testing.T) {
 	}
 	r.watermark(h.position(t))
 	testenv.Eventually(t, patience, func() (bool, string) {
-		got := scrape(t, m.Handler())
+		got := testenv.Scrape(t, m.Handler())
 		return got["freshet_cdc_lag_bytes"] == 0 && got["freshet_cdc_lag_seconds"] < 1.5, fmt.Sprint(got)
 	})
 	stop() // everything is counted once it is drained
-	got := scrape(t, m.Handler())
+	got := testenv.Scrape(t, m.Handler())
 	want := map[string]float64{
 		`freshet_cdc_changes_total{op="insert",table="public.a"}`:   7,
 		`freshet_cdc_changes_total{op="insert",table="public.b"}`:   1,
@@ -94,7 +69,7 @@ func TestPublishedChangesAreMeasured(t *testing.T) {
 	h.start(t, measured(m))
 	h.db.Exec(t, "INSERT INTO b VALUES (2)")
 	r.watermark(h.position(t))
-	got = scrape(t, m.Handler())
+	got = testenv.Scrape(t, m.Handler())
 	require.InDelta(t, 2, got["freshet_cdc_sessions_total"], 0)
 	require.InDelta(t, 1, got["freshet_cdc_streaming"], 0)
 	require.InDelta(t, 2, got[`freshet_cdc_changes_total{op="insert",table="public.b"}`], 0)
@@ -136,16 +111,16 @@ func TestLagIsMeasured(t *testing.T) {
 	h.start(t, measured(m))
 	h.publish(t, "t")
 	h.reader(t).watermark(h.position(t))
-	waits := scrape(t, m.Handler())["freshet_cdc_barrier_waits_total"]
+	waits := testenv.Scrape(t, m.Handler())["freshet_cdc_barrier_waits_total"]
 	_, committed := hang(t, h, "t")
 	testenv.Eventually(t, patience, func() (bool, string) {
-		got := scrape(t, m.Handler())
+		got := testenv.Scrape(t, m.Handler())
 		return got["freshet_cdc_lag_bytes"] > 0 && got["freshet_cdc_lag_seconds"] > 2, fmt.Sprint(got)
 	})
 	release(t, h)
 	require.NoError(t, <-committed)
 	testenv.Eventually(t, patience, func() (bool, string) {
-		got := scrape(t, m.Handler())
+		got := testenv.Scrape(t, m.Handler())
 		return got["freshet_cdc_lag_bytes"] == 0 && got["freshet_cdc_lag_seconds"] < 1.5 && got["freshet_cdc_barrier_waits_total"] > waits &&
 			got["freshet_cdc_barrier_wait_seconds_sum"] > 1, fmt.Sprint(got)
 	})

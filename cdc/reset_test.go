@@ -91,7 +91,7 @@ func TestResets(t *testing.T) {
 				got = append(got, id.Value)
 			})
 			require.Contains(t, got, "3", "it goes on")
-			for series, n := range scrape(t, m.Handler()) {
+			for series, n := range testenv.Scrape(t, m.Handler()) {
 				if strings.HasPrefix(series, "freshet_cdc_resets_total") {
 					require.Equal(t, fmt.Sprintf("freshet_cdc_resets_total{reason=%q} 1", tt.label), fmt.Sprintf("%s %g", series, n))
 				}
@@ -101,7 +101,7 @@ func TestResets(t *testing.T) {
 				require.Equal(t, []string{"2", "3"}, got, "nothing was lost")
 				return
 			}
-			require.Contains(t, scrape(t, m.Handler()), fmt.Sprintf("freshet_cdc_resets_total{reason=%q}", tt.label))
+			require.Contains(t, testenv.Scrape(t, m.Handler()), fmt.Sprintf("freshet_cdc_resets_total{reason=%q}", tt.label))
 			require.Len(t, log.resets, 1)
 			require.Contains(t, log.resets[0], tt.reason)
 		})

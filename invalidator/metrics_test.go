@@ -3,14 +3,9 @@ package invalidator
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/http/httptest"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
@@ -28,31 +23,11 @@ func (r *rig) startMeasured() (*running, *telemetry.Invalidator) {
 	return start(r.t, cfg), cfg.Metrics
 }
 
-// scrape is what Prometheus would get, by series.
-func scrape(t *testing.T, handler http.Handler) map[string]float64 {
-	t.Helper()
-	w := httptest.NewRecorder()
-	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	require.Equal(t, http.StatusOK, w.Code)
-	text := w.Body.String()
-	problems, err := promlint.New(strings.NewReader(text)).Lint()
-	require.NoError(t, err)
-	require.Empty(t, problems)
-	series := map[string]float64{}
-	for line := range strings.SplitSeq(text, "\n") {
-		if i := strings.LastIndexByte(line, ' '); i > 0 && line[0] != '#' {
-			series[line[:i]], err = strconv.ParseFloat(line[i+1:], 64)
-			require.NoError(t, err)
-		}
-	}
-	return series
-}
-
 // shows waits until the metrics have these values; 0 also stands for a series that is not there.
 func shows(t *testing.T, m *telemetry.Invalidator, want map[string]float64) {
 	t.Helper()
 	testenv.Eventually(t, patience, func() (bool, string) {
-		got := scrape(t, m.Handler())
+		got := testenv.Scrape(t, m.Handler())
 		for series, value := range want {
 			if got["freshet_"+series] != value {
 				return false, fmt.Sprintf("%s is %g, not %g", series, got["freshet_"+series], value)
@@ -101,7 +76,7 @@ func TestAppliedChangesAreMeasured(t *testing.T) {
 		`invalidator_chain_breaks_total`:                                0,
 		`invalidator_lag_messages`:                                      0,
 	})
-	got := scrape(t, m.Handler())
+	got := testenv.Scrape(t, m.Handler())
 	require.Positive(t, got["freshet_invalidator_apply_duration_seconds_count"])
 	require.Positive(t, got["freshet_invalidator_commit_to_cleared_seconds_sum"])
 	require.Less(t, got["freshet_invalidator_commit_to_cleared_seconds_sum"], 5*patience.Seconds())
@@ -122,7 +97,7 @@ func TestLagIsMeasured(t *testing.T) {
 	v, m := r.startMeasured()
 	r.caughtUp()
 	testenv.Eventually(t, patience, func() (bool, string) {
-		got := scrape(t, m.Handler())
+		got := testenv.Scrape(t, m.Handler())
 		return got["freshet_invalidator_lag_seconds"] >= 3600 && got["freshet_watermark_age_seconds"] >= 3600, fmt.Sprint(got)
 	})
 	require.NoError(t, v.stop())
@@ -140,7 +115,7 @@ func TestLagIsMeasured(t *testing.T) {
 	require.NoError(t, a.load(t.Context()))
 	first := r.messages(a.state.Sequence)[:batchMessages]
 	require.NoError(t, a.apply(t.Context(), first))
-	got := scrape(t, a.cfg.Metrics.Handler())
+	got := testenv.Scrape(t, a.cfg.Metrics.Handler())
 	require.InDelta(t, messages-batchMessages, got["freshet_invalidator_lag_messages"], 0)
 }
 
@@ -207,7 +182,7 @@ func TestWhoAlwaysComesSecondIsNotBehind(t *testing.T) {
 	testenv.Eventually(t, patience, func() (bool, string) {
 		r.watermark() // the second may not have begun before
 		r.caughtUp()
-		got, now := scrape(t, cfg.Metrics.Handler()), time.Now()
+		got, now := testenv.Scrape(t, cfg.Metrics.Handler()), time.Now()
 		for _, name := range []string{"freshet_watermark_age_seconds", "freshet_invalidator_lag_seconds"} {
 			if age, known := got[name]; !known || age >= now.Sub(began).Seconds() {
 				return false, fmt.Sprintf("%s is %g (%t), and what was published since is %s old", name, age, known, now.Sub(began))
